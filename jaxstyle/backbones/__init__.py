@@ -1,0 +1,32 @@
+"""Flax networks that map an image to named features."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+
+from jaxstyle.backbones.vgg import VGG, VGG16, VGG19
+from jaxstyle.errors import JaxstyleError
+
+__all__ = ["VGG", "VGG16", "VGG19", "build"]
+
+
+def build(architecture: str, config: dict[str, Any]) -> nn.Module:
+    """The module that a weights file names, with the attributes it records.
+
+    Raises:
+      JaxstyleError: an architecture this version does not know.
+    """
+    attributes = {key: _tuples(value) for key, value in config.items()}
+    match architecture:
+        case "vgg16":
+            return VGG(**{"blocks": VGG16, **attributes})
+        case "vgg19" | "vgg19-slim":
+            return VGG(**attributes)
+        case _:
+            raise JaxstyleError(f"unknown architecture '{architecture}'")
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

@@ -1,0 +1,164 @@
+"""The only machinery: frozen dataclasses that are pytrees, with paths, stacking and JSON.
+
+A field is a *leaf* (a number or an array: changing it never recompiles a program) unless it is
+marked `static()` (changing it changes a shape or the program itself).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar, dataclass_transform
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxstyle.errors import JaxstyleError
+
+T = TypeVar("T")
+
+
+def static(default: Any = dataclasses.MISSING) -> Any:
+    """Mark a dataclass field as static: part of the program, not an input of it."""
+    return dataclasses.field(default=default, metadata={"static": True})
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(static,))
+def pytree(cls: type[T]) -> type[T]:
+    """Frozen keyword-only dataclass registered with JAX; `static()` fields are metadata."""
+    return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True, kw_only=True)(cls))
+
+
+def is_static(field: dataclasses.Field) -> bool:
+    return bool(field.metadata.get("static"))
+
+
+def children(node: Any) -> dict[str, Any]:
+    """Named children of a pytree dataclass, mapping or sequence; empty for anything else."""
+    if dataclasses.is_dataclass(node) and not isinstance(node, type):
+        return {f.name: getattr(node, f.name) for f in dataclasses.fields(node)}
+    if isinstance(node, Mapping):
+        return {str(key): value for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return {str(i): value for i, value in enumerate(node)}
+    return {}
+
+
+def paths(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Every path that `replace` accepts for a single value, with its value: {"terms.style.weight": 1.0}."""
+    flat: dict[str, Any] = {}
+    for name, child in children(node).items():
+        path = f"{prefix}{name}"
+        if nested := paths(child, f"{path}."):
+            flat.update(nested)
+        else:
+            flat[path] = child
+    return flat
+
+
+def replace(tree: T, changes: Mapping[str, Any]) -> T:
+    """Copy of `tree` with the values at dotted paths exchanged.
+
+    A numeric leaf keeps its kind (an int given for a float becomes a float), so that changing it
+    never retraces a compiled program.
+
+    Raises:
+      JaxstyleError: an unknown path (the message lists the choices) or a value of the wrong kind.
+    """
+    for path, value in changes.items():
+        tree = _replace_at(tree, path.split("."), value, path)
+    return tree
+
+
+def _replace_at(node: Any, names: Sequence[str], value: Any, path: str) -> Any:
+    if not names:
+        return like(node, value, path)
+    branches = children(node)
+    if names[0] not in branches:
+        choices = ", ".join(branches) if branches else "nothing: it is a plain value"
+        raise JaxstyleError(f"unknown setting '{path}': '{names[0]}' is not one of {choices}")
+    child = _replace_at(branches[names[0]], names[1:], value, path)
+    if isinstance(node, Mapping):
+        return {key: child if str(key) == names[0] else old for key, old in node.items()}
+    if isinstance(node, list | tuple):
+        return type(node)(child if str(i) == names[0] else old for i, old in enumerate(node))
+    return dataclasses.replace(node, **{names[0]: child})
+
+
+def like(old: Any, new: Any, path: str = "value") -> Any:
+    """`new` in the kind (bool, int, float, tuple, …) of `old`, so that nothing retraces."""
+    if isinstance(new, jax.Array | np.ndarray) or dataclasses.is_dataclass(new):
+        return new
+    if isinstance(old, tuple) and isinstance(new, list | tuple):
+        samples = old if len(old) == len(new) else tuple(old[0] if old else item for item in new)
+        return tuple(like(sample, item, path) for sample, item in zip(samples, new))
+    wants_float = isinstance(old, float) and isinstance(new, int) and not isinstance(new, bool)
+    if wants_float:
+        return float(new)
+    if isinstance(old, int) and isinstance(new, float) and new.is_integer():
+        return int(new)
+    if old is None or new is None or type(old) is type(new):
+        return new
+    raise JaxstyleError(
+        f"'{path}' takes a {type(old).__name__} such as {old!r}, but got {new!r}"
+    )
+
+
+def stack(trees: Sequence[T]) -> T:
+    """One tree whose leaves have a leading axis over `trees` (all of equal structure)."""
+    return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *trees)
+
+
+def unstack(tree: T, index: int) -> T:
+    """The `index`-th of the trees that `stack` joined."""
+    return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+def structure(tree: Any) -> Any:
+    """Hashable key: two trees with equal keys can be stacked and share one compiled program."""
+    leaves, treedef = jax.tree.flatten(tree)
+    return treedef, tuple(np.shape(leaf) for leaf in leaves)
+
+
+def to_json(node: Any) -> Any:
+    """JSON-ready form of a tree of pytree dataclasses; each carries its class name as "type"."""
+    if dataclasses.is_dataclass(node) and not isinstance(node, type):
+        fields = {name: to_json(child) for name, child in children(node).items()}
+        return {"type": type(node).__name__, **fields}
+    if isinstance(node, Mapping):
+        return {key: to_json(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [to_json(value) for value in node]
+    if isinstance(node, jax.Array | np.ndarray | np.generic):
+        return np.asarray(node).tolist()
+    return node
+
+
+def from_json(data: Any, types: Iterable[type]) -> Any:
+    """Inverse of `to_json`; `types` are the classes that may occur.
+
+    Raises:
+      JaxstyleError: an unknown type or field, naming the choices.
+    """
+    by_name = {cls.__name__: cls for cls in types}
+    return _from_json(data, by_name)
+
+
+def _from_json(data: Any, by_name: Mapping[str, type]) -> Any:
+    if isinstance(data, list):
+        return tuple(_from_json(item, by_name) for item in data)
+    if not isinstance(data, Mapping):
+        return data
+    if "type" not in data:
+        return {key: _from_json(value, by_name) for key, value in data.items()}
+    cls = by_name.get(data["type"])
+    if cls is None:
+        raise JaxstyleError(f"unknown type '{data['type']}'; known: {', '.join(sorted(by_name))}")
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    if unknown := sorted(data.keys() - fields.keys() - {"type"}):
+        raise JaxstyleError(f"{cls.__name__} has no field '{unknown[0]}'; it has {', '.join(fields)}")
+    values = {name: _from_json(data[name], by_name) for name in fields if name in data}
+    defaults = {n: f.default for n, f in fields.items() if f.default is not dataclasses.MISSING}
+    return cls(**{name: like(defaults.get(name), value, f"{cls.__name__}.{name}")
+                  for name, value in values.items()})

@@ -1,0 +1,193 @@
+"""Perceptual networks with their parameters: one safetensors file each, found by name.
+
+A file holds the tensors `conv1_1/kernel` (`[kh, kw, in, out]`), `conv1_1/bias`, … and `preprocess/kernel`
+`[3, 3]`, `preprocess/bias` `[3]`: the affine map from RGB in [0, 1] to what the network was trained
+on. So the input convention belongs to the file and no caller can get it wrong. Its metadata says which
+architecture to build and where the numbers come from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jax import Array
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from jaxstyle import backbones, ops
+from jaxstyle.errors import JaxstyleError
+from jaxstyle.pytrees import pytree, static
+
+# RGB in [0, 1] to what each family of published weights was trained on: x @ kernel + bias.
+CAFFE_BGR = np.array([[0, 0, 255], [0, 255, 0], [255, 0, 0]], np.float32)
+CONVENTIONS = {
+    "caffe-vgg": (CAFFE_BGR, np.array([-103.939, -116.779, -123.68], np.float32)),
+    "caffe-104-117-123": (CAFFE_BGR, np.array([-104, -117, -123], np.float32)),
+    "torchvision": (
+        np.diag(1 / np.array([0.229, 0.224, 0.225])).astype(np.float32),
+        -np.array([0.485 / 0.229, 0.456 / 0.224, 0.406 / 0.225], np.float32),
+    ),
+}
+
+
+@pytree
+class Weights:
+    """A network with its parameters and its own preprocessing.
+
+    Attributes:
+      params: layer name -> {"kernel", "bias"}.
+      matrix: `[3, 3]`, offset: `[3]`: network input = image @ matrix + offset.
+      network: the Flax module.
+      name: how the user asked for it; sha256: of its file ("" for random numbers made in place).
+    """
+
+    params: dict[str, Any]
+    matrix: Array
+    offset: Array
+    network: nn.Module = static()
+    name: str = static("")
+    sha256: str = static("")
+
+    def features(self, image: Array, layers: tuple[str, ...]) -> dict[str, Array]:
+        """Features `[h, w, c]` of an image `[H, W, 3]` (RGB in [0, 1]) at the named layers.
+
+        Raises:
+          JaxstyleError: a layer the network does not have, or an image too small for a layer.
+        """
+        known = self.network.layers
+        for layer in layers:
+            if layer not in known:
+                raise JaxstyleError(
+                    f"network '{self.name}' has no layer '{layer}'; it has {', '.join(known)}"
+                )
+        matrix, offset = self.matrix.astype(image.dtype), self.offset.astype(image.dtype)
+        found = self.network.apply({"params": self.params}, image @ matrix + offset, tuple(layers))
+        for layer, feature in found.items():
+            if 0 in feature.shape:
+                raise JaxstyleError(
+                    f"an image of {image.shape[1]}×{image.shape[0]} pixels is too small for layer "
+                    f"{layer}; use a larger --size"
+                )
+        return found
+
+    def prepared(self, precision: str = "float32") -> Weights:
+        """The same network with parameters in the form that computes fastest (see `ops.prepare`)."""
+        params = jax.jit(ops.prepare, static_argnums=1)(self.params, precision)
+        return Weights(params=params, matrix=self.matrix, offset=self.offset, network=self.network,
+                       name=self.name, sha256=self.sha256)
+
+    def with_network(self, **attributes: Any) -> Weights:
+        """The same parameters in a network with other attributes, e.g. pooling="average"; None keeps."""
+        changed = {key: value for key, value in attributes.items() if value is not None}
+        return Weights(params=self.params, matrix=self.matrix, offset=self.offset,
+                       network=self.network.clone(**changed), name=self.name, sha256=self.sha256)
+
+
+def random_weights(seed: int = 0, network: nn.Module | None = None) -> Weights:
+    """Seeded random parameters (He-normal, zero bias), so that features keep unit scale at any depth.
+
+    Textures and Gram losses already work on such a network; it needs no download.
+    """
+    network = network or backbones.VGG(border="reflect")
+    matrix, offset = CONVENTIONS["torchvision"]
+    init = jax.jit(network.init, static_argnums=2)
+    image = jnp.zeros((64, 64, 3), jnp.float32)
+    params = init(jax.random.key(seed), image, (network.layers[-1],))["params"]
+    return Weights(params=dict(params), matrix=jnp.asarray(matrix), offset=jnp.asarray(offset),
+                   network=network, name="random")
+
+
+def cache_dir() -> Path:
+    """$JAXSTYLE_CACHE, else jaxstyle under $XDG_CACHE_HOME or ~/.cache."""
+    if explicit := os.environ.get("JAXSTYLE_CACHE"):
+        return Path(explicit)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxstyle"
+
+
+def bundled_dir() -> Path:
+    """The folder of weights that come with the package."""
+    return Path(str(importlib.resources.files("jaxstyle_weights")))
+
+
+def available() -> dict[str, Path | None]:
+    """Every name `load_weights` takes without a path, with its file (None: made in place)."""
+    folders = (cache_dir() / "weights", bundled_dir())
+    files = {path.stem: path for folder in folders for path in sorted(folder.glob("*.safetensors"))}
+    return {**files, "random": None}
+
+
+def load_weights(name: str | os.PathLike) -> Weights:
+    """Weights by name (see `available`) or from a `.safetensors` file.
+
+    Raises:
+      JaxstyleError: unknown name, missing or damaged file; the message says what can be done.
+    """
+    if str(name) == "random":
+        return random_weights()
+    path = Path(name)
+    if path.suffix != ".safetensors":
+        known = available()
+        if str(name) not in known:
+            raise JaxstyleError(
+                f"no weights called '{name}' here (there are: {', '.join(known)}); either "
+                f"`jaxstyle weights fetch {name}`, or `jaxstyle weights port FILE`, or --weights random"
+            )
+        path = Path(str(known[str(name)]))
+    return read_weights(path, name=path.stem)
+
+
+def read_weights(path: Path, name: str) -> Weights:
+    """Weights from one safetensors file.
+
+    Raises:
+      JaxstyleError: not a safetensors file, truncated, or without the project's metadata.
+    """
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key).astype(np.float32) for key in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise JaxstyleError(f"{path}: no such weights file") from None
+    except (SafetensorError, OSError) as error:
+        raise JaxstyleError(f"{path}: not a complete safetensors file ({error})") from None
+    if "architecture" not in metadata:
+        raise JaxstyleError(f"{path}: names no architecture; make it with `jaxstyle weights port`")
+    network = backbones.build(metadata["architecture"], json.loads(metadata.get("config", "{}")))
+    params = unflatten_dict({tuple(key.rsplit("/", 1)): jnp.asarray(value)
+                             for key, value in tensors.items()})
+    preprocess = params.pop("preprocess")
+    return Weights(params=params, matrix=preprocess["kernel"], offset=preprocess["bias"],
+                   network=network, name=name, sha256=sha256(path))
+
+
+def write_weights(path: Path, weights: Weights, architecture: str, **metadata: str) -> None:
+    """Write one safetensors file, atomically; `config` (the module's attributes) is added."""
+    tensors = {"/".join(key): np.asarray(value) for key, value in flatten_dict(weights.params).items()}
+    tensors["preprocess/kernel"] = np.asarray(weights.matrix)
+    tensors["preprocess/bias"] = np.asarray(weights.offset)
+    config = {field: getattr(weights.network, field)
+              for field in type(weights.network).__dataclass_fields__ if field not in ("parent", "name")}
+    metadata = {**metadata, "architecture": architecture, "config": json.dumps(config)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, temporary, metadata)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
