@@ -22,7 +22,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from jaxstyle import backbones, ops
 from jaxstyle.errors import JaxstyleError
@@ -71,7 +71,8 @@ class Weights:
                     f"network '{self.name}' has no layer '{layer}'; it has {', '.join(known)}"
                 )
         matrix, offset = self.matrix.astype(image.dtype), self.offset.astype(image.dtype)
-        found = self.network.apply({"params": self.params}, image @ matrix + offset, tuple(layers))
+        variables = {"params": self.params}
+        found: Any = self.network.apply(variables, image @ matrix + offset, tuple(layers))
         for layer, feature in found.items():
             if 0 in feature.shape:
                 raise JaxstyleError(
@@ -104,7 +105,7 @@ def random_weights(seed: int = 0, network: nn.Module | None = None) -> Weights:
     image = jnp.zeros((64, 64, 3), jnp.float32)
     params = init(jax.random.key(seed), image, (network.layers[-1],))["params"]
     return Weights(params=dict(params), matrix=jnp.asarray(matrix), offset=jnp.asarray(offset),
-                   network=network, name="random")
+                   network=network, name="random", sha256="")
 
 
 def cache_dir() -> Path:
@@ -181,10 +182,19 @@ def write_weights(path: Path, weights: Weights, architecture: str, **metadata: s
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, temporary, metadata)
+        temporary.write_bytes(_serialise(tensors, metadata))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _serialise(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
+    """A safetensors file whose bytes depend on its content alone: its header is sorted."""
+    data = save({key: np.ascontiguousarray(value) for key, value in tensors.items()}, metadata)
+    length = int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True, separators=(",", ":"))
+    header += " " * (-len(header.encode()) % 8)
+    return len(header.encode()).to_bytes(8, "little") + header.encode() + data[8 + length :]
 
 
 def sha256(path: str | os.PathLike) -> str:

@@ -1,4 +1,7 @@
-"""VGG-16 and VGG-19 without their fully connected part (Simonyan & Zisserman 2015, configurations D, E)."""
+"""VGG-16 and VGG-19 without their fully connected part.
+
+Simonyan & Zisserman, Very Deep Convolutional Networks, ICLR 2015, configurations D and E.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +18,23 @@ VGG19 = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
 class VGG(nn.Module):
     """3×3 convolutions with ReLU in blocks, a 2×2 pooling after each block.
 
-    Layers are named as in the literature: `conv4_2` before and `relu4_2` after the rectifier, `pool4`
-    after the fourth block. A convolution named in `aux` has a rectified 1×1 map on its relu, named
-    `relu3_1_aux` (`conv3_1_aux` before its rectifier).
+    Layers are named as in the literature: `conv4_2` before and `relu4_2` after the rectifier,
+    `pool4` after the fourth block. A convolution named in `aux` has a rectified 1×1 map on its
+    relu, named `relu3_1_aux` (`conv3_1_aux` before its rectifier).
 
     Attributes:
       blocks: output channels of every convolution, block by block.
       pooling: "max" or "average".
       border: "zero", "reflect" or "replicate".
       aux: pairs (convolution, output channels of its 1×1 map).
+      last: the last layer, for weights that stop inside a block; "" means the last pooling.
     """
 
     blocks: tuple[tuple[int, ...], ...] = VGG19
     pooling: str = "max"
     border: str = "zero"
     aux: tuple[tuple[str, int], ...] = ()
+    last: str = ""
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -42,13 +47,14 @@ class VGG(nn.Module):
                 if f"conv{i}_{j}" in aux:
                     names += [f"conv{i}_{j}_aux", f"relu{i}_{j}_aux"]
             names.append(f"pool{i}")
-        return tuple(names)
+        return tuple(names[: names.index(self.last) + 1] if self.last else names)
 
     @nn.compact
     def __call__(self, x: Array, layers: tuple[str, ...]) -> dict[str, Array]:
-        """Features of one preprocessed image `[H, W, 3]`, computed no deeper than the last of `layers`."""
+        """Features of one preprocessed image `[H, W, 3]`, no deeper than the last of `layers`."""
         pool = {"max": ops.max_pool, "average": ops.average_pool}[self.pooling]
-        wanted, found, aux = set(layers), {}, dict(self.aux)
+        found: dict[str, Array] = {}
+        wanted, aux = set(layers), dict(self.aux)
         last = max(map(self.layers.index, wanted), default=-1)
         for i, widths in enumerate(self.blocks, start=1):
             for j, width in enumerate(widths, start=1):
@@ -58,7 +64,7 @@ class VGG(nn.Module):
                 x = self._conv(x, name, width, 3, wanted, found)
                 if f"conv{name}" in aux:
                     self._conv(x, f"{name}_aux", aux[f"conv{name}"], 1, wanted, found)
-            if self.layers.index(f"pool{i}") > last:
+            if f"pool{i}" not in self.layers or self.layers.index(f"pool{i}") > last:
                 return found
             x = pool(x)
             if f"pool{i}" in wanted:
