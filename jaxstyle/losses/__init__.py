@@ -1,0 +1,12 @@
+"""What a result is measured by: pure functions, and one small frozen term for each."""
+
+from jaxstyle.losses.content import Content, content_loss
+from jaxstyle.losses.gram import Gram, gram_loss, gram_matrix
+from jaxstyle.losses.regularizers import Pixel, Range, TotalVariation, range_penalty, total_variation
+
+TERMS = (Content, Gram, TotalVariation, Pixel, Range)
+
+__all__ = [
+    "TERMS", "Content", "Gram", "Pixel", "Range", "TotalVariation", "content_loss", "gram_loss",
+    "gram_matrix", "range_penalty", "total_variation",
+]

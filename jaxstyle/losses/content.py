@@ -1,0 +1,58 @@
+"""Content: distance between feature maps (Gatys, Ecker & Bethge 2015, equation 1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+from jaxstyle.errors import JaxstyleError
+from jaxstyle.losses.checks import one_of, same_length
+from jaxstyle.pytrees import pytree, static
+from jaxstyle.references import References
+
+NORMALIZATIONS = ("mean", "paper")
+
+
+def content_loss(features: Array, target: Array, normalization: str = "mean") -> Array:
+    """Squared distance between two feature maps `[h, w, c]`.
+
+    "mean": mean (F − P)², independent of image size (Torch neural-style, Gatys' notebook).
+    "paper": ½ Σ (F − P)² (Gatys et al. 2015, equation 1).
+    """
+    squares = jnp.square(features - target)
+    return squares.mean() if normalization == "mean" else squares.sum() / 2
+
+
+@pytree
+class Content:
+    """Keeps the features of the content image.
+
+    Attributes:
+      weight: factor of the whole term; layer_weights: one factor per layer.
+      layers: where features are compared; normalization: see `content_loss`.
+    """
+
+    weight: Any = 1.0
+    layer_weights: tuple[Any, ...] = (1.0,)
+    layers: tuple[str, ...] = static(("relu4_2",))
+    normalization: str = static("mean")
+
+    def __post_init__(self) -> None:
+        one_of("content normalization", self.normalization, NORMALIZATIONS)
+        same_length("content", self.layers, self.layer_weights)
+
+    def target(self, references: References, features: References) -> dict[str, Array]:
+        """Features of the content image at each layer."""
+        if features.content is None:
+            raise JaxstyleError("the content term needs a content image")
+        return {layer: features.content[layer] for layer in self.layers}
+
+    def loss(self, image: Array, features: dict[str, Array], target: dict[str, Array]) -> Array:
+        """Weighted sum of `content_loss` over layers, without `weight`."""
+        return sum(
+            (weight * content_loss(features[layer], target[layer], self.normalization)
+             for layer, weight in zip(self.layers, self.layer_weights)),
+            start=jnp.zeros((), image.dtype),
+        )

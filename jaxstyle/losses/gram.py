@@ -1,0 +1,95 @@
+"""Style as correlations between features (Gatys, Ecker & Bethge 2015, equations 3–5)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+from jaxstyle import ops
+from jaxstyle.errors import JaxstyleError
+from jaxstyle.losses.checks import one_of, same_length
+from jaxstyle.pytrees import pytree, static
+from jaxstyle.references import References
+
+NORMALIZATIONS = ("paper", "neural-style", "gatys-notebook")
+
+
+def gram_matrix(features: Array) -> Array:
+    """Gram matrix per position, `[h, w, c]` -> `[c, c]`: G = Σ_p F_p F_pᵀ / (h·w)."""
+    return ops.gram(features) / (features.shape[0] * features.shape[1])
+
+
+def gram_loss(features: Array, target: Array, normalization: str = "paper") -> Array:
+    """Squared distance between the Gram matrix of `features` `[h, w, c]` and `target` `[c, c]`.
+
+    With S = Σ (G/N − A/N′)², the difference of Gram matrices *per position* (N and N′ are the positions of
+    the image and of the style, which may differ in size; the paper assumes N = N′):
+
+    "paper": S / (4 c²), equation 4 of Gatys et al. 2015.
+    "neural-style": S / c⁴, i.e. mean (G/(cN) − A/(cN))², Johnson's Torch program.
+    "gatys-notebook": S / c², i.e. mean (G/N − A/N)², Gatys' PyTorch notebook (which adds layer weights
+    1e3/c²) and Johnson et al. 2016, equation 4.
+    """
+    channels = features.shape[-1]
+    scale = {"paper": 1 / (4 * channels**2), "neural-style": 1 / channels**4,
+             "gatys-notebook": 1 / channels**2}[normalization]
+    return scale * jnp.square(gram_matrix(features) - target).sum()
+
+
+def blend_weights(blend: tuple[Any, ...], count: int) -> tuple[Any, ...]:
+    """Coefficients of `count` styles, scaled to sum to 1; none given means equal shares.
+
+    Raises:
+      JaxstyleError: their number is not that of the styles.
+    """
+    if not blend:
+        return (1 / count,) * count
+    if len(blend) != count:
+        raise JaxstyleError(f"blend has {len(blend)} coefficients for {count} style images")
+    total = sum(blend)
+    return tuple(coefficient / total for coefficient in blend)
+
+
+@pytree
+class Gram:
+    """Gives the result the Gram matrices of the style images.
+
+    Several styles are blended in the target: for coefficients b that sum to 1,
+    Σ_k b_k |G − A_k|² and |G − Σ_k b_k A_k|² differ by a constant, so their gradients are equal.
+
+    Attributes:
+      weight: factor of the whole term; layer_weights: one factor per layer.
+      blend: coefficients of the styles, scaled to sum to 1; empty means equal shares.
+      layers: where Gram matrices are compared; normalization: see `gram_loss`.
+    """
+
+    weight: Any = 1.0
+    layer_weights: tuple[Any, ...] = (0.2,) * 5
+    blend: tuple[Any, ...] = ()
+    layers: tuple[str, ...] = static(("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"))
+    normalization: str = static("paper")
+
+    def __post_init__(self) -> None:
+        one_of("Gram normalization", self.normalization, NORMALIZATIONS)
+        same_length("Gram", self.layers, self.layer_weights)
+
+    def target(self, references: References, features: References) -> dict[str, Array]:
+        """Blended Gram matrix of the styles at each layer."""
+        if not features.styles:
+            raise JaxstyleError("the Gram term needs at least one style image")
+        shares = blend_weights(self.blend, len(features.styles))
+        return {
+            layer: sum((share * gram_matrix(style[layer])
+                        for share, style in zip(shares, features.styles)), start=jnp.zeros(()))
+            for layer in self.layers
+        }
+
+    def loss(self, image: Array, features: dict[str, Array], target: dict[str, Array]) -> Array:
+        """Weighted sum of `gram_loss` over layers, without `weight`."""
+        return sum(
+            (weight * gram_loss(features[layer], target[layer], self.normalization)
+             for layer, weight in zip(self.layers, self.layer_weights)),
+            start=jnp.zeros((), image.dtype),
+        )

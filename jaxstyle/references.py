@@ -1,0 +1,25 @@
+"""The images a result is made from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jaxstyle.pytrees import pytree
+
+
+@pytree
+class References:
+    """What the result should resemble.
+
+    While a term sets its targets, the same structure holds the features of each image instead:
+    `content` is then a dict from layer name to `[h, w, c]`, `styles` a tuple of such dicts.
+
+    Attributes:
+      content: the photograph `[H, W, 3]`, RGB in [0, 1]; None for pure texture synthesis.
+      styles: the paintings, each `[H, W, 3]` of any size.
+      start: image to start from, for `Start(base="image")`.
+    """
+
+    content: Any = None
+    styles: tuple[Any, ...] = ()
+    start: Any = None

@@ -1,0 +1,100 @@
+"""A point with everything known about it, and the guarded search that every solver runs in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxstyle.pytrees import pytree
+
+Fun = Callable[[Any], tuple[Array, Any]]
+"""A function to minimise: x -> (value, parts)."""
+
+SHRINK, RECOVER = 0.25, 1.1
+
+
+@pytree
+class Iterate:
+    """A point `x` (any pytree of arrays) with its value, the parts of the value, and its gradient."""
+
+    x: Any
+    value: Array
+    parts: Any
+    grad: Any
+
+
+class Solver(Protocol):
+    """What minimises: a pytree of settings with two pure functions."""
+
+    def init(self, iterate: Iterate, scale: Array) -> Any:
+        """State at a point whose value and gradient are known; evaluates nothing."""
+
+    def step(self, fun: Fun, iterate: Iterate, state: Any, scale: Array) -> tuple[Iterate, Any]:
+        """The next point, fully evaluated. `scale` in (0, 1] shrinks steps after failures."""
+
+
+@pytree
+class Search:
+    """A run of a solver: where it is, the best point so far, and how often it had to step back.
+
+    Attributes:
+      failures: steps that produced a non-finite value, gradient or point, in all.
+      streak: the same, since the last good step.
+    """
+
+    iterate: Iterate
+    best: Iterate
+    state: Any
+    scale: Array
+    failures: Array
+    streak: Array
+
+
+def evaluate(fun: Fun, x: Any) -> Iterate:
+    """Value, parts and gradient of `fun` at `x`."""
+    (value, parts), grad = jax.value_and_grad(fun, has_aux=True)(x)
+    return Iterate(x=x, value=value, parts=parts, grad=grad)
+
+
+def is_finite(tree: Any) -> Array:
+    """Whether every number of a pytree is finite."""
+    return jnp.all(jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]))
+
+
+def select(condition: Array, yes: Any, no: Any) -> Any:
+    """Leaf by leaf `yes` or `no`, in the types of `yes`."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b).astype(jnp.asarray(a).dtype), yes, no)
+
+
+def begin_search(solver: Solver, fun: Fun, x: Any) -> Search:
+    """A search at its first point, evaluated once."""
+    iterate = evaluate(fun, x)
+    scale = jnp.ones((), iterate.value.dtype)
+    zero = jnp.zeros((), jnp.int32)
+    # Libraries begin with weakly typed scalars, which would compile every program twice.
+    state = jax.tree.map(lambda leaf: lax.convert_element_type(leaf, leaf.dtype),
+                         solver.init(iterate, scale))
+    return Search(iterate=iterate, best=iterate, state=state, scale=scale, failures=zero, streak=zero)
+
+
+def search_step(solver: Solver, fun: Fun, search: Search) -> Search:
+    """One step of the solver, guarded.
+
+    A step to a non-finite value, gradient or point is undone: the search returns to the best point
+    so far, forgets the solver's memory, and takes smaller steps for a while.
+    """
+    after, state = solver.step(fun, search.iterate, search.state, search.scale)
+    good = is_finite(after)
+    smaller = search.scale * SHRINK
+    return Search(
+        iterate=select(good, after, search.best),
+        best=select(good & (after.value < search.best.value), after, search.best),
+        state=select(good, state, solver.init(search.best, smaller)),
+        scale=jnp.where(good, jnp.minimum(search.scale * RECOVER, 1), smaller),
+        failures=search.failures + jnp.where(good, 0, 1).astype(jnp.int32),
+        streak=jnp.where(good, 0, search.streak + 1).astype(jnp.int32),
+    )

@@ -1,0 +1,308 @@
+"""Recipes, and the one loop that runs them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from jaxstyle.errors import JaxstyleError
+from jaxstyle.images import resize, resize_to
+from jaxstyle.losses.checks import one_of
+from jaxstyle.objective import objective, targets
+from jaxstyle.pytrees import pytree, static
+from jaxstyle.references import References
+from jaxstyle.solvers import Search, begin_search, search_step
+from jaxstyle.weights import Weights
+
+MAX_STREAK = 10
+CHUNK_SECONDS = 0.5
+CHUNK_STEPS = 64
+
+
+@pytree
+class Stage:
+    """One size of a multi-scale run.
+
+    Attributes:
+      size: pixels of the side that `by` names; None takes the images as they are.
+      steps: solver steps; by: "longer", "shorter" or "area" (size² pixels in all).
+    """
+
+    size: int | None = static(512)
+    steps: int = static(500)
+    by: str = static("longer")
+
+    def __post_init__(self) -> None:
+        one_of("stage by", self.by, ("longer", "shorter", "area"))
+        if (self.size is not None and self.size < 1) or self.steps < 1:
+            raise JaxstyleError(f"a stage needs size and steps of at least 1, not {self.size}, {self.steps}")
+
+
+@pytree
+class Start:
+    """The first image: `(1 − noise) · base + noise · noise image`.
+
+    Attributes:
+      noise: share of the noise image, 0 to 1; deviation: its spread around grey (the standard deviation
+        of normal noise; half the width of uniform noise).
+      base: "content", "style" (the first one, resized to fit) or "image" (`References.start`).
+      distribution: "uniform" or "normal".
+    """
+
+    noise: Any = 1.0
+    deviation: Any = 0.5
+    base: str = static("content")
+    distribution: str = static("uniform")
+
+    def __post_init__(self) -> None:
+        one_of("start base", self.base, ("content", "style", "image"))
+        one_of("start distribution", self.distribution, ("uniform", "normal"))
+
+
+@pytree
+class Recipe:
+    """Everything that makes a result from references and weights.
+
+    Attributes:
+      terms: name -> term; solver: see `jaxstyle.solvers`; start: the first image.
+      seed: of all random numbers.
+      stages: sizes in turn, each starting from the last one's result.
+      pooling, border: those of the network instead of what its file says, where not None.
+      precision: "float32" or "bfloat16" (products only; sums stay in float32).
+      style_scale: size of the style images relative to the result's.
+    """
+
+    terms: dict[str, Any]
+    solver: Any
+    start: Start = Start()  # noqa: RUF009
+    seed: Any = 0
+    stages: tuple[Stage, ...] = (Stage(),)
+    pooling: str | None = static(None)
+    border: str | None = static(None)
+    precision: str = static("float32")
+    style_scale: float = static(1.0)
+
+    def __post_init__(self) -> None:
+        one_of("precision", self.precision, ("float32", "bfloat16"))
+
+
+@pytree
+class Result:
+    """A finished image `[H, W, 3]` in [0, 1], its loss and parts, and the losses of every step by stage."""
+
+    image: Array
+    value: Array
+    parts: dict[str, Array]
+    history: tuple[dict[str, Array], ...]
+    failures: Array
+
+
+@pytree
+class Snapshot:
+    """A run at some step.
+
+    Attributes:
+      image: the best image so far `[H, W, 3]`, clipped to [0, 1].
+      search: all that is needed to go on (see `stylize_iter`); its memory is reused as soon as the next
+        snapshot is asked for, so save or copy it before.
+      stage, step: where the run is: `step` steps of stage `stage` are done; steps: of that stage in all.
+      losses: total and parts of the steps since the last snapshot, name -> `[n]`.
+      memory: bytes that the compiled program of the stage needs; compile_seconds: what it took to make.
+    """
+
+    image: Array
+    search: Search
+    losses: dict[str, np.ndarray]
+    stage: int = static()
+    step: int = static()
+    steps: int = static()
+    memory: int = static(0)
+    compile_seconds: float = static(0.0)
+
+
+def fit(references: References, stage: Stage, style_scale: float) -> References:
+    """The reference images at the size of a stage, each with its own aspect ratio."""
+    if stage.size is None:
+        content, styles = references.content, references.styles
+    else:
+        content = references.content
+        if content is not None:
+            content = resize(content, stage.size, stage.by)
+        size = max(1, round(stage.size * style_scale))
+        styles = tuple(resize(style, size, stage.by) for style in references.styles)
+    shape = canvas(content, styles).shape
+    start = references.start
+    return References(content=content, styles=styles,
+                      start=None if start is None else resize_to(start, shape[0], shape[1]))
+
+
+def canvas(content: Array | None, styles: tuple[Array, ...]) -> Array:
+    """The image whose shape the result has: the content, else the first style.
+
+    Raises:
+      JaxstyleError: there is neither.
+    """
+    if content is None and not styles:
+        raise JaxstyleError("neither a content nor a style image was given")
+    return styles[0] if content is None else content
+
+
+def first_image(references: References, start: Start, seed: Any) -> Array:
+    """The image a run begins with, in the shape of the (already fitted) content."""
+    like = canvas(references.content, references.styles)
+    height, width, _ = like.shape
+    base = {"content": references.content, "style": references.styles[0] if references.styles else None,
+            "image": references.start}[start.base]
+    if base is None and start.base != "content":
+        raise JaxstyleError(f"the recipe starts from the {start.base}, but none was given")
+    key = jax.random.key(seed)
+    if start.distribution == "normal":
+        noise = 0.5 + start.deviation * jax.random.normal(key, like.shape, like.dtype)
+    else:
+        noise = 0.5 + start.deviation * jax.random.uniform(key, like.shape, like.dtype, -1, 1)
+    if base is None:
+        return noise
+    return (1 - start.noise) * resize_to(base, height, width) + start.noise * noise
+
+
+def network_for(weights: Weights, recipe: Recipe) -> Weights:
+    """The weights with the pooling and border of a recipe, ready to compute at its precision."""
+    changed = weights.with_network(pooling=recipe.pooling, border=recipe.border)
+    return changed.prepared(recipe.precision)
+
+
+@partial(jax.jit, static_argnames="stage")
+def aim(weights: Weights, references: References, recipe: Recipe, stage: int) -> dict[str, Any]:
+    """Targets of a stage."""
+    return targets(weights, fit(references, recipe.stages[stage], recipe.style_scale), recipe.terms)
+
+
+@partial(jax.jit, static_argnames="stage")
+def begin(
+    weights: Weights, references: References, recipe: Recipe, aims: dict[str, Any], stage: int,
+    previous: Array | None,
+) -> Search:
+    """First evaluated point of a stage; `previous` is the result of the stage before."""
+    fitted = fit(references, recipe.stages[stage], recipe.style_scale)
+    if previous is None:
+        x = first_image(fitted, recipe.start, recipe.seed)
+    else:
+        height, width, _ = canvas(fitted.content, fitted.styles).shape
+        x = resize_to(previous, height, width, clip=False)
+    return begin_search(recipe.solver, partial(objective, weights, recipe.terms, aims), x)
+
+
+@partial(jax.jit, static_argnames="capacity", donate_argnames="search")
+def advance(
+    weights: Weights, recipe: Recipe, aims: dict[str, Any], search: Search, steps: Any, capacity: int
+) -> tuple[Search, dict[str, Array]]:
+    """`steps` (at most `capacity`) solver steps, and the losses after each, name -> `[capacity]`."""
+    fun = partial(objective, weights, recipe.terms, aims)
+
+    def body(i: Array, carry: tuple[Search, dict[str, Array]]) -> tuple[Search, dict[str, Array]]:
+        search, losses = carry
+        search = search_step(recipe.solver, fun, search)
+        values = {"total": search.iterate.value, **search.iterate.parts}
+        return search, {name: losses[name].at[i].set(value) for name, value in values.items()}
+
+    names = ("total", *recipe.terms)
+    losses = {name: jnp.zeros(capacity, search.iterate.value.dtype) for name in names}
+    return lax.fori_loop(0, steps, body, (search, losses))
+
+
+def stylize(weights: Weights, references: References, recipe: Recipe) -> Result:
+    """Runs a recipe as one pure function: `jit` and `vmap` it over recipes, references or both.
+
+    Non-finite steps are undone (see `search_step`) and counted in `Result.failures`.
+    """
+    weights = network_for(weights, recipe)
+    previous, history, failures = None, [], jnp.zeros((), jnp.int32)
+    for index, stage in enumerate(recipe.stages):
+        aims = aim(weights, references, recipe, index)
+        search = begin(weights, references, recipe, aims, index, previous)
+        search, losses = advance(weights, recipe, aims, search, stage.steps, stage.steps)
+        previous = search.best.x
+        history.append(losses)
+        failures = failures + search.failures
+    return Result(image=jnp.clip(previous, 0, 1), value=search.best.value, parts=search.best.parts,
+                  history=tuple(history), failures=failures)
+
+
+def stylize_iter(
+    weights: Weights,
+    references: References,
+    recipe: Recipe,
+    *,
+    every: int | None = None,
+    resume: Snapshot | None = None,
+) -> Iterator[Snapshot]:
+    """Runs a recipe step by step: the one loop that everything else consumes.
+
+    Yields a snapshot before the first step of each stage (its program compiled), then about twice a
+    second, and at every multiple of `every` steps and at the end of each stage without fail. How often a
+    snapshot is taken changes nothing in the result.
+
+    Args:
+      resume: a snapshot of an earlier run of the same recipe, to go on from, bit for bit.
+
+    Raises:
+      JaxstyleError: the loss is not finite at the start, or ten steps in a row fail.
+    """
+    weights = network_for(weights, recipe)
+    previous = None
+    for index in range(resume.stage if resume else 0, len(recipe.stages)):
+        resumed = resume if resume and resume.stage == index else None
+        for snapshot in _run_stage(weights, references, recipe, index, previous, every, resumed):
+            yield snapshot
+            previous = snapshot.search.best.x
+
+
+def _run_stage(
+    weights: Weights, references: References, recipe: Recipe, index: int, previous: Array | None,
+    every: int | None, resumed: Snapshot | None,
+) -> Iterator[Snapshot]:
+    total = recipe.stages[index].steps
+    started = time.perf_counter()
+    aims = aim(weights, references, recipe, index)
+    if resumed is None:
+        search, step = begin(weights, references, recipe, aims, index, previous), 0
+    else:
+        search, step = jax.tree.map(jnp.copy, resumed.search), resumed.step
+    compiled = advance.lower(weights, recipe, aims, search, 1, CHUNK_STEPS).compile()
+    if not np.isfinite(search.best.value):
+        raise JaxstyleError("the loss is not a finite number at the first image; use smaller weights")
+    losses: dict[str, Any] = {}
+    where = partial(Snapshot, stage=index, steps=total)
+    yield where(image=jnp.clip(search.best.x, 0, 1), search=search, losses=losses, step=step,
+                memory=memory_needed(compiled), compile_seconds=time.perf_counter() - started)
+    pace = 0.0
+    while step < total:
+        ahead = min(total - step, CHUNK_STEPS, every - step % every if every else total)
+        steps = max(1, min(ahead, int(CHUNK_SECONDS / pace) if pace else 1))
+        started = time.perf_counter()
+        search, losses = advance(weights, recipe, aims, search, steps, CHUNK_STEPS)
+        streak = int(search.streak)
+        pace, step = (time.perf_counter() - started) / steps, step + steps
+        yield where(image=jnp.clip(search.best.x, 0, 1), search=search, step=step,
+                    losses={name: np.asarray(values)[:steps] for name, values in losses.items()})
+        if streak >= MAX_STREAK:
+            raise JaxstyleError(
+                f"{streak} steps in a row gave no finite loss (stage {index + 1}, step {step}); "
+                "use smaller weights, a smaller learning rate, or precision float32"
+            )
+
+
+def memory_needed(compiled: Any) -> int:
+    """Bytes that a compiled program holds while it runs: arguments, results and temporaries."""
+    stats = compiled.memory_analysis()
+    if stats is None:
+        return 0
+    return (stats.argument_size_in_bytes + stats.output_size_in_bytes + stats.temp_size_in_bytes
+            - stats.alias_size_in_bytes)
