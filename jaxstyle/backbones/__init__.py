@@ -6,10 +6,16 @@ from typing import Any
 
 import flax.linen as nn
 
+from jaxstyle.backbones.alexnet import AlexNet
+from jaxstyle.backbones.googlenet import GoogLeNet
+from jaxstyle.backbones.resnet import ResNet50
+from jaxstyle.backbones.squeezenet import SqueezeNet
 from jaxstyle.backbones.vgg import VGG, VGG16, VGG19
 from jaxstyle.errors import JaxstyleError
 
-__all__ = ["VGG", "VGG16", "VGG19", "build"]
+__all__ = [
+    "VGG", "VGG16", "VGG19", "AlexNet", "GoogLeNet", "ResNet50", "SqueezeNet", "build",
+]
 
 
 def build(architecture: str, config: dict[str, Any]) -> nn.Module:
@@ -24,6 +30,14 @@ def build(architecture: str, config: dict[str, Any]) -> nn.Module:
             return VGG(**{"blocks": VGG16, **attributes})
         case "vgg19" | "vgg19-slim":
             return VGG(**attributes)
+        case "alexnet":
+            return AlexNet(**attributes)
+        case "resnet50":
+            return ResNet50(**attributes)
+        case "squeezenet1_1":
+            return SqueezeNet(**attributes)
+        case "googlenet":
+            return GoogLeNet(**attributes)
         case _:
             raise JaxstyleError(f"unknown architecture '{architecture}'")
 
