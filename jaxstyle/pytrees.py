@@ -71,13 +71,32 @@ def replace(tree: T, changes: Mapping[str, Any]) -> T:
     return tree
 
 
+def get(tree: Any, path: str) -> Any:
+    """The value at a dotted path.
+
+    Raises:
+      JaxstyleError: there is none; the message lists the choices where the path goes astray.
+    """
+    node = tree
+    for name in path.split("."):
+        branches = children(node)
+        if name not in branches:
+            raise _unknown(path, name, branches)
+        node = branches[name]
+    return node
+
+
+def _unknown(path: str, name: str, branches: Mapping[str, Any]) -> JaxstyleError:
+    choices = ", ".join(branches) if branches else "nothing: it is a plain value"
+    return JaxstyleError(f"unknown setting '{path}': '{name}' is not one of {choices}")
+
+
 def _replace_at(node: Any, names: Sequence[str], value: Any, path: str) -> Any:
     if not names:
         return like(node, value, path)
     branches = children(node)
     if names[0] not in branches:
-        choices = ", ".join(branches) if branches else "nothing: it is a plain value"
-        raise JaxstyleError(f"unknown setting '{path}': '{names[0]}' is not one of {choices}")
+        raise _unknown(path, names[0], branches)
     child = _replace_at(branches[names[0]], names[1:], value, path)
     if isinstance(node, Mapping):
         return {key: child if str(key) == names[0] else old for key, old in node.items()}

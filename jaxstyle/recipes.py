@@ -6,6 +6,7 @@ total-variation weights of programs that work in 0..255 are converted; style ima
 
 from __future__ import annotations
 
+from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses import Content, Gram, Range, TotalVariation
 from jaxstyle.pytrees import replace
 from jaxstyle.solvers import Adam, Lbfgs
@@ -50,3 +51,22 @@ def with_steps(recipe: Recipe, steps: int) -> Recipe:
         for stage in recipe.stages
     )
     return replace(recipe, {"stages": stages})
+
+
+def catalogue() -> dict[str, tuple[Recipe, str]]:
+    """Every recipe by its name on the command line, with one line on what it is."""
+    return {
+        "gatys-2015": (GATYS_2015, "the paper: noise start, average pooling"),
+    }
+
+
+def named(name: str) -> Recipe:
+    """A recipe by name.
+
+    Raises:
+      JaxstyleError: there is none; the message lists the names.
+    """
+    known = catalogue()
+    if name not in known:
+        raise JaxstyleError(f"no recipe called '{name}'; there are {', '.join(known)}")
+    return known[name][0]

@@ -52,12 +52,17 @@ def manifest(recipe: Recipe, files: Files, weights: Weights, **outcome: Any) -> 
         "recipe": to_json(recipe),
         "references": {"content": entry(files.content), "styles": [entry(p) for p in files.styles],
                        "start": entry(files.start)},
-        "weights": {"name": weights.name, "sha256": weights.sha256},
+        "weights": {"name": absolute(weights.name), "sha256": weights.sha256},
         "versions": {"python": platform.python_version(),
                      **{name: version(name) for name in ("jaxstyle", "jax", "jaxlib", "jaxopt", "optax")}},
         "device": device_name(),
         **outcome,
     }
+
+
+def absolute(name: str) -> str:
+    """The name of weights as a later run elsewhere can find them: files by their whole path."""
+    return str(Path(name).resolve()) if name.endswith(".safetensors") else name
 
 
 def device_name() -> str:

@@ -144,7 +144,7 @@ def load_weights(name: str | os.PathLike) -> Weights:
                 f"`jaxstyle weights fetch {name}`, or `jaxstyle weights port FILE`, or --weights random"
             )
         path = Path(str(known[str(name)]))
-    return read_weights(path, name=path.stem)
+    return read_weights(path, name=str(name))
 
 
 def read_weights(path: Path, name: str) -> Weights:

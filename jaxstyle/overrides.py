@@ -1,0 +1,79 @@
+"""Recipe settings on the command line: `--terms.style.weight 1e4` sets that field of the chosen recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from jaxstyle.errors import JaxstyleError
+from jaxstyle.pytrees import get, replace
+from jaxstyle.solvers import SOLVERS
+from jaxstyle.stylize import Recipe
+
+ROOTS = frozenset(field.name for field in dataclasses.fields(Recipe)) - {"seed"}
+
+
+def split_overrides(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Arguments without recipe settings, and the settings as path -> text.
+
+    A setting is `--PATH VALUE` or `--PATH=VALUE` where PATH begins with a field of `Recipe`; dashes in a path
+    count as underscores.
+
+    Raises:
+      JaxstyleError: a setting without a value.
+    """
+    rest: list[str] = []
+    settings: dict[str, str] = {}
+    queue = list(arguments)
+    while queue:
+        argument = queue.pop(0)
+        name, equals, value = argument.partition("=")
+        path = name[2:].replace("-", "_")
+        if not name.startswith("--") or path.split(".")[0] not in ROOTS:
+            rest.append(argument)
+            continue
+        if not equals:
+            if not queue or queue[0].startswith("--"):
+                raise JaxstyleError(f"{name} needs a value")
+            value = queue.pop(0)
+        settings[path] = value
+    return rest, settings
+
+
+def override(recipe: Recipe, settings: dict[str, str]) -> Recipe:
+    """The recipe with settings given as text; `solver` takes a solver's name, lists are comma-separated.
+
+    Raises:
+      JaxstyleError: an unknown path, or a value of the wrong kind.
+    """
+    for path, text in settings.items():
+        value = solver_named(text) if path == "solver" else parse(text, get(recipe, path))
+        recipe = replace(recipe, {path: value})
+    return recipe
+
+
+def solver_named(name: str) -> Any:
+    """A solver with its default settings, by class name (upper and lower case alike)."""
+    for solver in SOLVERS:
+        if solver.__name__.lower() == name.replace("-", "").lower():
+            return solver()
+    raise JaxstyleError(f"unknown solver '{name}'; there are {', '.join(s.__name__ for s in SOLVERS)}")
+
+
+def parse(text: str, old: Any) -> Any:
+    """The value that a text stands for where `old` stood."""
+    if isinstance(old, tuple):
+        return tuple(scalar(item) for item in text.strip("()[]").split(",") if item.strip())
+    return text if isinstance(old, str) else scalar(text)
+
+
+def scalar(text: str) -> Any:
+    """A number, true, false, none, or the text itself."""
+    if text.strip().lower() == "none":
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text.strip()

@@ -1,0 +1,102 @@
+"""Runs a recipe for a person: says what will happen, shows progress, writes the picture with its manifest."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+from rich.console import Console
+
+from jaxstyle.errors import JaxstyleError
+from jaxstyle.images import load_alpha, resize_to, save
+from jaxstyle.progress import shown
+from jaxstyle.references import References
+from jaxstyle.runs import TEXT_KEY, Files, device_name, manifest
+from jaxstyle.stylize import Recipe, Snapshot, stylize_iter
+from jaxstyle.weights import Weights
+
+INTERRUPTED = 130
+
+
+def check_output(path: Path, force: bool) -> None:
+    """Raise before any work if the picture could not be written in the end.
+
+    Raises:
+      JaxstyleError: the file exists and `force` is not set, its folder is missing, or its type is unknown.
+    """
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"):
+        raise JaxstyleError(f"{path}: cannot write this kind of file; use .png, .jpg, .webp or .tiff")
+    if path.is_dir() or not path.parent.is_dir():
+        raise JaxstyleError(f"{path}: {'is a folder' if path.is_dir() else 'its folder does not exist'}")
+    if not os.access(path.parent, os.W_OK):
+        raise JaxstyleError(f"{path}: its folder cannot be written to")
+    if path.exists() and not force:
+        raise JaxstyleError(f"{path}: exists already; add --force to overwrite it")
+
+
+def headline(snapshot: Snapshot, weights: Weights) -> str:
+    """Device, image size, network and memory of a run, in one line."""
+    height, width, _ = snapshot.image.shape
+    cores = f", {os.cpu_count()} cores" if jax.default_backend() == "cpu" else ""
+    advice = ""
+    if weights.name == "random":
+        advice = " (no training: for textures only; `jaxstyle weights fetch vgg19` gets the full network)"
+    elif weights.name.endswith("-slim"):
+        advice = " (bundled; `jaxstyle weights fetch vgg19` gets the full network)"
+    return (f"{device_name()}{cores} · {width}×{height} pixels · weights {weights.name}{advice} · "
+            f"about {snapshot.memory / 2**20:,.0f} MiB")
+
+
+def render(
+    weights: Weights, references: References, recipe: Recipe, files: Files, output: Path, *,
+    every: int | None = None, keep_alpha: bool = False, console: Console,
+) -> int:
+    """Makes and saves the picture; returns the exit code (130 if interrupted, with the best so far saved)."""
+    began = time.monotonic()
+    alpha = load_alpha(files.content) if keep_alpha and files.content else None
+    snapshot, interrupted = None, False
+    outcome: dict[str, Any] = {}
+    done_before = [sum(stage.steps for stage in recipe.stages[:i]) for i in range(len(recipe.stages))]
+
+    def write(path: Path, at: Snapshot) -> None:
+        record = manifest(recipe, files, weights, **outcome)
+        mask = None if alpha is None else resize_to(alpha[..., None], *at.image.shape[:2])[..., 0]
+        save(path, at.image, alpha=mask, text={TEXT_KEY: json.dumps(record)})
+
+    try:
+        with console.status("compiling …") as status:
+            for snapshot in shown(stylize_iter(weights, references, recipe, every=every), recipe, console):
+                status.stop()
+                if snapshot.step == 0:
+                    console.print(headline(snapshot, weights), highlight=False, soft_wrap=True)
+                step = done_before[snapshot.stage] + snapshot.step
+                outcome = outcome_of(snapshot, step, began)
+                if every and snapshot.step and step % every == 0:
+                    write(output.with_name(f"{output.stem}-{step:05d}{output.suffix}"), snapshot)
+    except KeyboardInterrupt:
+        interrupted = True
+    if snapshot is None:
+        console.print("interrupted before the first step; nothing was written")
+        return INTERRUPTED
+    outcome["status"] = "interrupted" if interrupted else "finished"
+    write(output, snapshot)
+    state = "interrupted: the best image so far" if interrupted else "done"
+    console.print(f"{state} → {output} ({outcome['seconds']:.0f} s, loss {outcome['loss']:.4g})",
+                  highlight=False, soft_wrap=True)
+    if outcome["failures"]:
+        console.print(f"{outcome['failures']} steps were not finite and were taken back")
+    return INTERRUPTED if interrupted else 0
+
+
+def outcome_of(snapshot: Snapshot, step: int, began: float) -> dict[str, Any]:
+    """What a manifest says of a run so far."""
+    best = snapshot.search.best
+    return {
+        "status": "running", "steps": step, "seconds": round(time.monotonic() - began, 3),
+        "loss": float(best.value), "parts": {name: float(part) for name, part in best.parts.items()},
+        "failures": int(snapshot.search.failures),
+    }
