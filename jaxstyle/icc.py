@@ -28,9 +28,10 @@ SRGB_TO_XYZ = np.array(
 _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 _SPACES = {1: b"GRAY", 3: b"RGB ", 4: b"CMYK"}
 _BLOCK = 1 << 20
-# Half a step of 8 bits: a profile that moves no colour further than this is sRGB under another
-# name, and leaving such pictures alone keeps them exact.
-_SAME = 0.5 / 255
+# A profile that moves no colour further than this is sRGB, rounded by its maker (the usual ones
+# differ by up to one step of 8 bits in saturated darks); leaving such pictures alone keeps them
+# exact.
+_SAME = 1.5 / 255
 
 
 def to_srgb(colour: np.ndarray, profile: bytes) -> np.ndarray:

@@ -5,6 +5,7 @@ to 8 bits, is decoded in two passes (high bytes, low bytes) that together are ex
 warnings and the many exceptions that damaged files provoke are turned into one kind of error.
 """
 
+import logging
 import os
 import sys
 import threading
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from jaxstyle.errors import JaxstyleError
 
@@ -26,6 +27,10 @@ _MAGIC = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG"}
 _MAGIC |= {magic: "TIFF" for magic in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")}
 
 _SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+
+# libtiff hands out numbers in the order of this machine, which Pillow overlooks for these.
+_NATIVE = {"F;32BF": "F;32NF", "I;16BS": "I;16NS", "I;32BS": "I;32NS"}
+_log = logging.getLogger("PIL")
 
 _PHOTOMETRIC, _BITS, _PLANAR, _FORMAT, _ORIENTATION = 262, 258, 284, 339, 274
 
@@ -46,7 +51,7 @@ def opened(path: str | os.PathLike) -> Iterator[ImageFile.ImageFile]:
     Whatever goes wrong, here or in the body of the `with`, becomes a `JaxstyleError`.
     """
     try:
-        if not Path(path).is_file():
+        if not os.path.isfile(path):
             raise JaxstyleError(f"{path}: {_why_no_file(path)}")
         with _silent_pillow, Path(path).open("rb") as file:
             kind = _kind(path, file.read(16))
@@ -70,10 +75,10 @@ def opened(path: str | os.PathLike) -> Iterator[ImageFile.ImageFile]:
     except Exception as error:
         # Damaged files make Pillow raise nearly any type (SyntaxError, struct.error, EOFError,
         # KeyError, …).
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = "" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
         raise JaxstyleError(
-            f"{path}: cannot be decoded: damaged, truncated or of an unsupported kind ({reason});"
-            " export it again as 8- or 16-bit PNG"
+            f"{path}: cannot be decoded: damaged, truncated, without pixels or of an unsupported"
+            f" kind{f' ({reason})' if reason else ''}; export it again as 8- or 16-bit PNG"
         ) from error
 
 
@@ -83,6 +88,8 @@ def read_samples(path: str | os.PathLike) -> Samples:
         raw = _raw_mode(image)
         passes = _two_pass_modes(raw)
         if passes is None:
+            if raw in _NATIVE.values():
+                _decode_as(image, raw)
             image.load()
             colour, alpha = _split(image, _key(image, raw))
         else:
@@ -106,13 +113,14 @@ def read_samples(path: str | os.PathLike) -> Samples:
 
 
 class _SilentPillow:
-    """Hides Pillow's warnings while any thread is inside. `warnings.catch_warnings` alone restores
-    the wrong filters when two threads leave in the order they came."""
+    """Hides Pillow's warnings and log while any thread is inside. `warnings.catch_warnings` alone
+    restores the wrong filters when two threads leave in the order they came."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.depth = 0
         self.saved = warnings.catch_warnings()
+        self.level = logging.NOTSET
 
     def __enter__(self) -> None:
         with self.lock:
@@ -120,12 +128,15 @@ class _SilentPillow:
                 self.saved = warnings.catch_warnings()
                 self.saved.__enter__()
                 warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
+                self.level = _log.level
+                _log.setLevel(logging.CRITICAL)
             self.depth += 1
 
     def __exit__(self, *_: object) -> None:
         with self.lock:
             self.depth -= 1
             if self.depth == 0:
+                _log.setLevel(self.level)
                 self.saved.__exit__(None, None, None)
 
 
@@ -158,10 +169,6 @@ def _kind(path: str | os.PathLike, head: bytes) -> str:
 
 
 def _check_size(path: str | os.PathLike, width: int, height: int) -> None:
-    if width < 1 or height < 1:
-        raise JaxstyleError(
-            f"{path}: the picture has no pixels ({width}×{height}); export it again"
-        )
     if width * height > MAX_PIXELS:
         raise JaxstyleError(
             f"{path}: {width}×{height} is more than {MAX_PIXELS // 1_000_000} million pixels;"
@@ -174,8 +181,11 @@ def _raw_mode(image: ImageFile.ImageFile) -> str:
     tags = getattr(image, "tag_v2", {})
     if tags.get(_PLANAR) == 2 and np.max(tags.get(_BITS, 1)) > 8:
         raise ValueError("16-bit channels stored one after the other")
-    args = image.tile[0].args if image.tile else None
-    return args if isinstance(args, str) else str((args or ("",))[0])
+    if not image.tile:  # WebP
+        return ""
+    codec, _, _, args = image.tile[0]
+    raw = args if isinstance(args, str) else str((args or ("",))[0])
+    return _NATIVE.get(raw, raw) if codec == "libtiff" else raw
 
 
 def _key(image: ImageFile.ImageFile, raw: str) -> object:
@@ -218,11 +228,10 @@ def _decode_16_bit(
 
 
 def _decode_as(image: ImageFile.ImageFile, raw: str) -> np.ndarray:
-    tiles = []
-    for tile in image.tile:
-        rest = () if tile.args is None or isinstance(tile.args, str) else tile.args[1:]
-        tiles.append(tile._replace(args=(raw, *rest)))
-    image.tile = tiles
+    image.tile = [
+        tile._replace(args=raw if isinstance(tile.args, str) else (raw, *(tile.args or ())[1:]))
+        for tile in image.tile
+    ]
     image.load()
     return np.asarray(image)
 
