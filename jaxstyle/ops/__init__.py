@@ -1,5 +1,90 @@
-"""Array operations that backbones and losses are made of; the only place that knows how they are computed."""
+"""Array operations that backbones and losses are made of; only this package knows how they compute.
 
-from jaxstyle.ops.reference import average_pool, conv, gram, max_pool, prepare
+Every operation has a plain `lax` form (`reference.py`, the definition) and a form that is faster on
+a CPU. The choice is made when a function is traced: the fast forms on a CPU, the plain ones on GPU
+and TPU, whose compilers bring their own. `JAXSTYLE_OPS=reference` or `JAXSTYLE_OPS=fast` in the
+environment overrides it for functions traced from then on. The fast forms define reverse-mode
+derivatives only (of any order); forward mode needs `JAXSTYLE_OPS=reference`.
+"""
 
-__all__ = ["average_pool", "conv", "gram", "max_pool", "prepare"]
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+import jax
+from jax import Array
+
+from jaxstyle.errors import JaxstyleError
+from jaxstyle.ops import convolution, grams, pooling, reference
+
+__all__ = ["average_pool", "conv", "gram", "max_pool", "prepare", "squared_gram_distance"]
+
+
+def _choose(fast: ModuleType) -> Any:
+    """The module to take an operation from."""
+    default = "fast" if jax.default_backend() == "cpu" else "reference"
+    choice = os.environ.get("JAXSTYLE_OPS") or default
+    if choice not in ("fast", "reference"):
+        raise JaxstyleError(f"JAXSTYLE_OPS='{choice}' is unknown; use reference or fast")
+    return fast if choice == "fast" else reference
+
+
+def prepare(params: Any, precision: str = "float32") -> Any:
+    """Parameters in the form that `conv` computes fastest with; made once per run.
+
+    Every {"kernel": `[kh, kw, I, O]`, "bias"} in a nested dict gets transformed kernels beside its
+    own; preparing again is harmless. To train weights, differentiate with respect to the raw ones
+    and call this inside the function.
+
+    Args:
+      precision: "float32", or "bfloat16": products in bfloat16, sums in float32, where faster.
+
+    Raises:
+      JaxstyleError: another precision.
+    """
+    return _choose(convolution).prepare(params, precision)
+
+
+def conv(
+    x: Array, params: Mapping[str, Any], *, border: str = "zero", stride: int = 1,
+    padding: int | None = None, relu: bool = False,
+) -> Array:
+    """Cross-correlation plus bias, optionally rectified.
+
+    Args:
+      x: `[H, W, I]`.
+      params: "kernel" `[kh, kw, I, O]` and "bias" `[O]`, raw or from `prepare`.
+      border: "zero", "reflect" or "replicate": how the image goes on outside.
+      padding: pixels added on each side; None keeps the size at stride 1 (`k // 2`).
+
+    Returns:
+      `[H', W', O]` with H' = max(0, (H + 2·padding − kh) // stride + 1).
+
+    Raises:
+      JaxstyleError: a gradient with respect to prepared parameters is asked for (see `prepare`).
+    """
+    return _choose(convolution).conv(
+        x, params, border=border, stride=stride, padding=padding, relu=relu)
+
+
+def max_pool(x: Array) -> Array:
+    """Maximum of 2×2 blocks, `[H, W, C]` -> `[H//2, W//2, C]`; an odd row or column is dropped."""
+    return _choose(pooling).max_pool(x)
+
+
+def average_pool(x: Array) -> Array:
+    """Mean of 2×2 blocks, `[H, W, C]` -> `[H//2, W//2, C]`; an odd row or column is dropped."""
+    return _choose(pooling).average_pool(x)
+
+
+def gram(x: Array) -> Array:
+    """Sum over positions of outer products of features, `[H, W, C]` -> `[C, C]`; not normalised."""
+    return _choose(grams).gram(x)
+
+
+def squared_gram_distance(x: Array, target: Array, scale: Any = 1.0) -> Array:
+    """sum((scale·gram(x) − target)²), scalar, of features `[H, W, C]` and a matrix `[C, C]`."""
+    return _choose(grams).squared_gram_distance(x, target, scale)

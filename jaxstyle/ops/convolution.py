@@ -1,0 +1,217 @@
+"""Convolution with filters prepared once and derivatives that reuse them.
+
+`correlate` is linear in the image and in the kernel, so its derivative with respect to the image is
+again a correlation, with the flipped kernel (itself prepared); with respect to the kernel it is one
+matrix product per tap. Both rules call `correlate` again, so that reverse-mode derivatives of any
+order are right. Forward mode (`jvp`, `jacfwd`, `hessian`) is not defined for it and raises
+TypeError; run with JAXSTYLE_OPS=reference for that.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxstyle.errors import JaxstyleError
+from jaxstyle.ops import winograd
+from jaxstyle.ops.reference import PAD_MODES, out_size
+
+# A kernel as computed with: None (the plain kernel), an array of the same shape, or Winograd's 16.
+Form = Array | tuple[Array, ...] | None
+PRECISIONS = ("float32", "bfloat16")
+# Fewer channels than this on either side: the direct form is as fast, and smaller.
+WINOGRAD_CHANNELS = 96
+
+
+class Geometry(NamedTuple):
+    """Static part of a correlation: input size, step, zeros between inputs, padding (may crop)."""
+
+    size: tuple[int, int]
+    kernel: tuple[int, int]
+    stride: int = 1
+    dilation: int = 1
+    pads: winograd.Pads = ((0, 0), (0, 0))
+
+    def output(self) -> tuple[int, int]:
+        """Height and width of the result."""
+        return tuple((_dilated(n, self.dilation) + lo + hi - k) // self.stride + 1
+                     for n, k, (lo, hi) in zip(self.size, self.kernel, self.pads))  # type: ignore[return-value]
+
+    def adjoint(self) -> Geometry:
+        """The correlation with the flipped kernel from gradients of the output to the input's."""
+        pads = []
+        for n, k, m, (lo, _) in zip(self.size, self.kernel, self.output(), self.pads):
+            low = k - 1 - lo
+            pads.append((low, _dilated(n, self.dilation) + k - 1 - _dilated(m, self.stride) - low))
+        return Geometry(self.output(), self.kernel, self.dilation, self.stride, (pads[0], pads[1]))
+
+
+def _dilated(size: int, step: int) -> int:
+    return max(0, (size - 1) * step + 1)
+
+
+def flip(kernel: Array) -> Array:
+    """`[kh, kw, I, O]` turned by 180° with its channels exchanged, `[kh, kw, O, I]`."""
+    return jnp.transpose(kernel[::-1, ::-1], (0, 1, 3, 2))
+
+
+def _form(kernel: Array, precision: str) -> Form:
+    kh, kw, inputs, outputs = kernel.shape
+    if (kh, kw) != (3, 3) or min(inputs, outputs) < WINOGRAD_CHANNELS // 2 \
+            or max(inputs, outputs) < WINOGRAD_CHANNELS:
+        # bfloat16 would be no faster here: the CPU's convolution computes in float32 anyway.
+        return kernel
+    return winograd.transform_filters(kernel, jnp.bfloat16 if precision == "bfloat16" else None)
+
+
+def forms(kernel: Array, precision: str) -> dict[str, Form]:
+    """What `prepare` adds beside a kernel; nothing flows back through it (see `correlate`)."""
+    kernel = lax.stop_gradient(kernel)
+    forward = _form(kernel, precision)
+    return {"forward": None if forward is kernel else forward,
+            "backward": _form(flip(kernel), precision)}
+
+
+def prepare(params: Any, precision: str = "float32") -> Any:
+    """Convolution parameters in the form that `conv` computes fastest with; made once per run.
+
+    Every {"kernel": `[kh, kw, I, O]`, "bias"} in a nested dict gets the transformed kernels beside
+    its own; all else stays. Preparing again is harmless and may change the precision. To train
+    weights, differentiate with respect to the raw ones and call this inside the function.
+
+    Args:
+      precision: "float32", or "bfloat16": products in bfloat16, sums in float32.
+
+    Raises:
+      JaxstyleError: another precision.
+    """
+    if precision not in PRECISIONS:
+        raise JaxstyleError(f"precision '{precision}' is unknown; use {' or '.join(PRECISIONS)}")
+    if not isinstance(params, Mapping):
+        return params
+    if getattr(params.get("kernel"), "ndim", 0) == 4:
+        return {**params, **forms(params["kernel"], precision)}
+    return {name: prepare(child, precision) for name, child in params.items()}
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def correlate(geometry: Geometry, x: Array, kernel: Array, forward: Form, backward: Form) -> Array:
+    """Correlation of one image, `[H, W, I]` with `[kh, kw, I, O]` -> `[H', W', O]`.
+
+    Args:
+      forward: the kernel's other form to compute with, if any; backward: that of its flipped one.
+        They are the same numbers as `kernel`, to which alone the gradient goes.
+
+    Raises:
+      JaxstyleError: a gradient with respect to a prepared form is asked for.
+    """
+    del backward
+    if isinstance(forward, tuple):
+        return winograd.correlate(x, forward, geometry.pads)
+    return _direct(x, kernel if forward is None else forward, geometry)
+
+
+def _direct(x: Array, kernel: Array, geometry: Geometry) -> Array:
+    """`lax` convolution, with padding where XLA's CPU convolution is slow without it."""
+    height, width = geometry.output()
+    # VALID is up to 25 times slower on CPU than a padded result that is then cropped.
+    pads = [(lo, hi + k - 1) if geometry.stride == 1 and lo + hi < k - 1 else (lo, hi)
+            for k, (lo, hi) in zip(geometry.kernel, geometry.pads)]
+    y = lax.conv_general_dilated(
+        x[None], kernel.astype(x.dtype), (geometry.stride,) * 2, pads,
+        lhs_dilation=(geometry.dilation,) * 2, dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        precision=lax.Precision.HIGHEST,
+    )[0]
+    return y[:height, :width]
+
+
+def _correlate_fwd(
+    geometry: Geometry, x: Any, kernel: Any, forward: Any, backward: Any
+) -> tuple[Array, tuple]:
+    """Keeps only what the asked-for gradients need: None elsewhere."""
+    if any(leaf.perturbed for leaf in jax.tree.leaves((forward, backward))):
+        raise JaxstyleError(
+            "prepared weights cannot be differentiated; differentiate with respect to the raw "
+            "weights and call prepare inside the function"
+        )
+    forward, backward = jax.tree.map(lambda leaf: leaf.value, (forward, backward))
+    y = correlate(geometry, x.value, kernel.value, forward, backward)
+    image_side = (kernel.value, forward, backward) if x.perturbed else None
+    return y, (image_side, x.value if kernel.perturbed else None)
+
+
+def _correlate_bwd(geometry: Geometry, residuals: tuple, g: Any) -> tuple:
+    image_side, x = residuals
+    if isinstance(g, jax.custom_derivatives.SymbolicZero):
+        return None, None, None, None
+    dx = dkernel = None
+    if image_side is not None:
+        kernel, forward, backward = image_side
+        dx = correlate(geometry.adjoint(), g, flip(kernel), backward, forward)
+    if x is not None:
+        dkernel = kernel_gradient(x, g, geometry)
+    return dx, dkernel, None, None
+
+
+correlate.defvjp(_correlate_fwd, _correlate_bwd, symbolic_zeros=True)
+
+
+def kernel_gradient(x: Array, g: Array, geometry: Geometry) -> Array:
+    """Gradient `[kh, kw, I, O]` of sum(g · correlate(x, kernel)): one matrix product per tap."""
+    (top, bottom), (left, right) = geometry.pads
+    gap = geometry.dilation - 1
+    padded = lax.pad(x, jnp.zeros((), x.dtype), ((top, bottom, gap), (left, right, gap), (0, 0, 0)))
+    height, width = _dilated(g.shape[0], geometry.stride), _dilated(g.shape[1], geometry.stride)
+    flat = g.reshape(-1, g.shape[-1])
+    taps = [
+        lax.dot_general(
+            lax.slice(padded, (i, j, 0), (i + height, j + width, x.shape[2]),
+                      (geometry.stride, geometry.stride, 1)).reshape(-1, x.shape[2]),
+            flat, (((0,), (0,)), ((), ())), precision=lax.Precision.HIGHEST,
+        ) for i in range(geometry.kernel[0]) for j in range(geometry.kernel[1])
+    ]
+    return jnp.stack(taps).reshape(*geometry.kernel, *taps[0].shape)
+
+
+@jax.custom_vjp
+def rectify(x: Array) -> Array:
+    """max(x, 0), whose derivative (0 at 0) is read off the result, so that x need not be kept."""
+    return jnp.maximum(x, 0)
+
+
+def _rectify_fwd(x: Array) -> tuple[Array, Array]:
+    y = rectify(x)
+    return y, y
+
+
+rectify.defvjp(_rectify_fwd, lambda y, g: (jnp.where(y > 0, g, jnp.zeros((), g.dtype)),))
+
+
+def conv(
+    x: Array, params: Mapping[str, Any], *, border: str = "zero", stride: int = 1,
+    padding: int | None = None, relu: bool = False,
+) -> Array:
+    """Same as `reference.conv`, with raw or prepared parameters."""
+    kernel = params["kernel"].astype(x.dtype)
+    kh, kw, _, channels = kernel.shape
+    pad = kh // 2 if padding is None else padding
+    height, width = out_size(x.shape[0], kh, stride, pad), out_size(x.shape[1], kw, stride, pad)
+    if 0 in (*x.shape, height, width):
+        return jnp.zeros((height, width, channels), x.dtype)
+    if pad and border != "zero":
+        # Outside of `correlate`: the derivative of padding folds the gradient back onto the edge.
+        x, pad = jnp.pad(x, ((pad, pad), (pad, pad), (0, 0)), mode=PAD_MODES[border]), 0
+    geometry = Geometry(x.shape[:2], (kh, kw), stride, 1, ((pad, pad), (pad, pad)))
+    if stride > 1:  # Winograd's form needs a stride of 1
+        forward, backward = None, flip(lax.stop_gradient(kernel))
+    else:
+        prepared = params if "backward" in params else forms(kernel, "float32")
+        forward, backward = prepared["forward"], prepared["backward"]
+    y = correlate(geometry, x, kernel, forward, backward)
+    y = y + params["bias"].astype(x.dtype)
+    return rectify(y) if relu else y
