@@ -192,6 +192,8 @@ def _key(image: ImageFile.ImageFile, raw: str) -> object:
     """The transparent colour, in the units of the decoded picture. PNG states it in the bits of the
     file."""
     key = image.info.get("transparency")
+    if isinstance(key, int) and raw == "1":
+        return 255 if key else 0
     return key * {"L;2": 85, "L;4": 17}.get(raw, 1) if isinstance(key, int) else key
 
 

@@ -48,8 +48,9 @@ def load(path: str | os.PathLike) -> np.ndarray:
     colour, alpha, profile = read_samples(path)
     rgb = _to_rgb(path, colour, profile)
     if alpha is not None:
-        rgb = rgb * alpha[..., None] + (1 - alpha[..., None])
-    return np.array(rgb, np.float32, order="C")
+        rgb *= alpha[..., None]
+        rgb += 1 - alpha[..., None]
+    return np.require(rgb, np.float32, ["C", "W"])
 
 
 def load_alpha(path: str | os.PathLike) -> np.ndarray | None:
