@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxstyle import backbones
-from jaxstyle.backbones import VGG, VGG16, VGG19
+from jaxstyle.backbones import VGG, VGG16, VGG19, parameter_shapes
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.naming import guess_architecture, own_name
 from jaxstyle.sources import Source, read_source
@@ -66,16 +66,6 @@ def port(
         origin=origin or f"{source.name} ({read.format})", source_sha256=sha256(source),
     )
     return read_weights(target, target.stem)
-
-
-def parameter_shapes(network: nn.Module) -> dict[str, tuple[int, int, int, int]]:
-    """Kernel shape `(kh, kw, in, out)` of every layer of a network, in order of computation."""
-    image = jax.ShapeDtypeStruct((256, 256, 3), jnp.float32)
-    tree = jax.eval_shape(
-        lambda key, x: network.init(key, x, (network.layers[-1],)), jax.random.key(0), image
-    )["params"]
-    kernels = {name: layer["kernel"].shape for name, layer in tree.items()}
-    return {name: kernels[name] for name in network.layers if name in kernels}
 
 
 def _architecture(read: Source, path: Path, asked: str | None) -> str:

@@ -1,9 +1,9 @@
 """Perceptual networks with their parameters: one safetensors file each, found by name.
 
-A file holds the tensors `conv1_1/kernel` (`[kh, kw, in, out]`), `conv1_1/bias`, … and `preprocess/kernel`
-`[3, 3]`, `preprocess/bias` `[3]`: the affine map from RGB in [0, 1] to what the network was trained
-on. So the input convention belongs to the file and no caller can get it wrong. Its metadata says which
-architecture to build and where the numbers come from.
+A file holds the tensors `conv1_1/kernel` (`[kh, kw, in, out]`), `conv1_1/bias`, … and
+`preprocess/kernel` `[3, 3]`, `preprocess/bias` `[3]`: the affine map from RGB in [0, 1] to what the
+network was trained on. So the input convention belongs to the file and no caller can get it wrong.
+Its metadata says which architecture to build and where the numbers come from.
 """
 
 from __future__ import annotations
@@ -82,30 +82,50 @@ class Weights:
         return found
 
     def prepared(self, precision: str = "float32") -> Weights:
-        """The same network with parameters in the form that computes fastest (see `ops.prepare`)."""
+        """The same network with its parameters in the form that computes fastest: `ops.prepare`."""
         params = jax.jit(ops.prepare, static_argnums=1)(self.params, precision)
         return Weights(params=params, matrix=self.matrix, offset=self.offset, network=self.network,
                        name=self.name, sha256=self.sha256)
 
     def with_network(self, **attributes: Any) -> Weights:
-        """The same parameters in a network with other attributes, e.g. pooling="average"; None keeps."""
+        """The same parameters in a network with other attributes: pooling="average"; None keeps.
+
+        Raises:
+          JaxstyleError: an attribute that this network does not have.
+        """
         changed = {key: value for key, value in attributes.items() if value is not None}
+        known = attributes_of(self.network)
+        for key in changed:
+            if key not in known:
+                kind = type(self.network).__name__.lower()
+                raise JaxstyleError(
+                    f"network '{kind}' has no '{key}'; it has {', '.join(known)}"
+                )
         return Weights(params=self.params, matrix=self.matrix, offset=self.offset,
                        network=self.network.clone(**changed), name=self.name, sha256=self.sha256)
 
 
 def random_weights(seed: int = 0, network: nn.Module | None = None) -> Weights:
-    """Seeded random parameters (He-normal, zero bias), so that features keep unit scale at any depth.
+    """Seeded random parameters, He-normal with zero bias: features keep unit scale at any depth.
 
     Textures and Gram losses already work on such a network; it needs no download.
     """
     network = network or backbones.VGG(border="reflect")
     matrix, offset = CONVENTIONS["torchvision"]
-    init = jax.jit(network.init, static_argnums=2)
-    image = jnp.zeros((64, 64, 3), jnp.float32)
-    params = init(jax.random.key(seed), image, (network.layers[-1],))["params"]
-    return Weights(params=dict(params), matrix=jnp.asarray(matrix), offset=jnp.asarray(offset),
+    generator = np.random.default_rng(seed)
+    params = {}
+    for layer, shape in backbones.parameter_shapes(network).items():
+        scale = np.float32(np.sqrt(2 / np.prod(shape[:3])))
+        kernel = scale * generator.standard_normal(shape, np.float32)
+        params[layer] = {"kernel": jnp.asarray(kernel), "bias": jnp.zeros(shape[-1])}
+    return Weights(params=params, matrix=jnp.asarray(matrix), offset=jnp.asarray(offset),
                    network=network, name="random", sha256="")
+
+
+def attributes_of(network: nn.Module) -> dict[str, Any]:
+    """What a network can be set to: the fields of its module."""
+    return {field: getattr(network, field) for field in type(network).__dataclass_fields__
+            if field not in ("parent", "name")}
 
 
 def cache_dir() -> Path:
@@ -140,8 +160,9 @@ def load_weights(name: str | os.PathLike) -> Weights:
         known = available()
         if str(name) not in known:
             raise JaxstyleError(
-                f"no weights called '{name}' here (there are: {', '.join(known)}); either "
-                f"`jaxstyle weights fetch {name}`, or `jaxstyle weights port FILE`, or --weights random"
+                f"no weights called '{name}' here (there are: {', '.join(known)}); get them with "
+                f"`jaxstyle weights fetch {name}`, or make them from a file of another program with "
+                "`jaxstyle weights port FILE`, or use the bundled network: --weights vgg19-slim"
             )
         path = Path(str(known[str(name)]))
     return read_weights(path, name=str(name))
@@ -173,12 +194,12 @@ def read_weights(path: Path, name: str) -> Weights:
 
 def write_weights(path: Path, weights: Weights, architecture: str, **metadata: str) -> None:
     """Write one safetensors file, atomically; `config` (the module's attributes) is added."""
-    tensors = {"/".join(key): np.asarray(value) for key, value in flatten_dict(weights.params).items()}
+    flat = flatten_dict(weights.params)
+    tensors = {"/".join(key): np.asarray(value) for key, value in flat.items()}
     tensors["preprocess/kernel"] = np.asarray(weights.matrix)
     tensors["preprocess/bias"] = np.asarray(weights.offset)
-    config = {field: getattr(weights.network, field)
-              for field in type(weights.network).__dataclass_fields__ if field not in ("parent", "name")}
-    metadata = {**metadata, "architecture": architecture, "config": json.dumps(config)}
+    config = json.dumps(attributes_of(weights.network))
+    metadata = {**metadata, "architecture": architecture, "config": config}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 
 from jaxstyle.backbones.alexnet import AlexNet
 from jaxstyle.backbones.googlenet import GoogLeNet
@@ -15,6 +17,7 @@ from jaxstyle.errors import JaxstyleError
 
 __all__ = [
     "VGG", "VGG16", "VGG19", "AlexNet", "GoogLeNet", "ResNet50", "SqueezeNet", "build",
+    "parameter_shapes",
 ]
 
 
@@ -40,6 +43,16 @@ def build(architecture: str, config: dict[str, Any]) -> nn.Module:
             return GoogLeNet(**attributes)
         case _:
             raise JaxstyleError(f"unknown architecture '{architecture}'")
+
+
+def parameter_shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Kernel shape `(kh, kw, in, out)` of every layer with parameters, in order of computation."""
+    image = jax.ShapeDtypeStruct((256, 256, 3), jnp.float32)
+    tree = jax.eval_shape(
+        lambda key, x: network.init(key, x, (network.layers[-1],)), jax.random.key(0), image
+    )["params"]
+    kernels = {name: layer["kernel"].shape for name, layer in tree.items()}
+    return {name: kernels[name] for name in network.layers if name in kernels}
 
 
 def _tuples(value: Any) -> Any:

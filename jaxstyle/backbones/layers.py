@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxstyle import ops
+from jaxstyle.errors import JaxstyleError
 
 
 class Conv(nn.Module):
@@ -42,10 +43,16 @@ class Conv(nn.Module):
 def collect(
     steps: Iterator[tuple[str, Array]], layers: tuple[str, ...]
 ) -> dict[str, Array]:
-    """The named features out of a network's steps, which run only as far as the last one needed."""
+    """The named features out of a network's steps, which run only as far as the last one needed.
+
+    Raises:
+      JaxstyleError: the image is too small to reach a layer.
+    """
     missing, found = set(layers), {}
     while missing:
         name, x = next(steps)
+        if 0 in x.shape:
+            raise JaxstyleError(f"the image is too small for layer {name}; use a larger --size")
         if name in missing:
             found[name] = x
             missing.remove(name)
@@ -73,7 +80,7 @@ def pool(
 
 def _overhang(length: int, size: int, stride: int, ceil: bool) -> int:
     """Pixels that the last window reaches beyond the end when their number is rounded up."""
-    return -(length - size) % stride if ceil and length > size else 0
+    return -(length - size) % stride if ceil and length > size - stride else 0
 
 
 def local_response_norm(x: Array) -> Array:
