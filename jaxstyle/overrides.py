@@ -48,10 +48,16 @@ def override(recipe: Recipe, settings: dict[str, str]) -> Recipe:
     Raises:
       JaxstyleError: an unknown path, or a value of the wrong kind.
     """
-    for path, text in settings.items():
-        value = solver_named(text) if path == "solver" else parse(text, get(recipe, path))
-        recipe = replace(recipe, {path: value})
+    wholes = {path for path in settings if any(other.startswith(f"{path}.") for other in settings)}
+    for chosen in (wholes, settings.keys() - wholes):
+        values = {path: value_from(settings[path], path, recipe) for path in settings if path in chosen}
+        recipe = replace(recipe, values)
     return recipe
+
+
+def value_from(text: str, path: str, recipe: Recipe) -> Any:
+    """The value that a text stands for at a path of a recipe."""
+    return solver_named(text) if path == "solver" else parse(text, get(recipe, path))
 
 
 def solver_named(name: str) -> Any:

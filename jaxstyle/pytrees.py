@@ -58,7 +58,7 @@ def paths(node: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def replace(tree: T, changes: Mapping[str, Any]) -> T:
-    """Copy of `tree` with the values at dotted paths exchanged.
+    """Copy of `tree` with the values at dotted paths exchanged, all at once.
 
     A numeric leaf keeps its kind (an int given for a float becomes a float), so that changing it
     never retraces a compiled program.
@@ -66,9 +66,7 @@ def replace(tree: T, changes: Mapping[str, Any]) -> T:
     Raises:
       JaxstyleError: an unknown path (the message lists the choices) or a value of the wrong kind.
     """
-    for path, value in changes.items():
-        tree = _replace_at(tree, path.split("."), value, path)
-    return tree
+    return _replace(tree, [(path.split("."), value, path) for path, value in changes.items()])
 
 
 def get(tree: Any, path: str) -> Any:
@@ -91,18 +89,25 @@ def _unknown(path: str, name: str, branches: Mapping[str, Any]) -> JaxstyleError
     return JaxstyleError(f"unknown setting '{path}': '{name}' is not one of {choices}")
 
 
-def _replace_at(node: Any, names: Sequence[str], value: Any, path: str) -> Any:
-    if not names:
-        return like(node, value, path)
+def _replace(node: Any, changes: Sequence[tuple[Sequence[str], Any, str]]) -> Any:
+    below: dict[str, list[tuple[Sequence[str], Any, str]]] = {}
+    for names, value, path in changes:
+        if names:
+            below.setdefault(names[0], []).append((names[1:], value, path))
+        else:
+            node = like(node, value, path)
+    if not below:
+        return node
     branches = children(node)
-    if names[0] not in branches:
-        raise _unknown(path, names[0], branches)
-    child = _replace_at(branches[names[0]], names[1:], value, path)
+    for name, inner in below.items():
+        if name not in branches:
+            raise _unknown(inner[0][2], name, branches)
+    new = {name: _replace(branches[name], inner) for name, inner in below.items()}
     if isinstance(node, Mapping):
-        return {key: child if str(key) == names[0] else old for key, old in node.items()}
+        return {key: new.get(str(key), old) for key, old in node.items()}
     if isinstance(node, list | tuple):
-        return type(node)(child if str(i) == names[0] else old for i, old in enumerate(node))
-    return dataclasses.replace(node, **{names[0]: child})
+        return type(node)(new.get(str(i), old) for i, old in enumerate(node))
+    return dataclasses.replace(node, **new)
 
 
 def like(old: Any, new: Any, path: str = "value") -> Any:

@@ -1,0 +1,295 @@
+"""Many recipes in one compiled program: one lane each, spread over all local devices.
+
+A *lane* is a recipe with its references. Lanes of equal structure are stacked; the program of a batch is
+the single run's own `aim`, `begin` and `advance`, mapped over the lanes of each device. Nothing is exchanged
+between lanes or devices, so each lane is the run that it would be alone.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from jaxstyle.images import fit_shape
+from jaxstyle.pytrees import pytree, stack, static, structure
+from jaxstyle.references import References
+from jaxstyle.solvers import Search
+from jaxstyle.stylize import (
+    CHUNK_SECONDS,
+    CHUNK_STEPS,
+    MAX_STREAK,
+    Recipe,
+    advance,
+    aim,
+    begin,
+    canvas,
+    memory_needed,
+    network_for,
+)
+from jaxstyle.weights import Weights
+
+AXIS = "lanes"
+LOCK_STEP_PIXELS = 64 * 64
+CPU_LANES, ACCELERATOR_LANES = 8, 64
+MEMORY_SHARE = 0.8
+
+
+@pytree
+class Lanes:
+    """A batch at some step: a `Snapshot` whose arrays have a leading axis over lanes.
+
+    Attributes:
+      images: the best so far `[n, H, W, 3]`, clipped to [0, 1]; search: all that is needed to go on, its
+        memory reused as soon as the next snapshot is asked for.
+      losses: total and parts of the steps since the last snapshot, name -> `[n, steps]`.
+      alive: `[n]`, false for a lane whose loss was not finite at its first image or for ten steps in a row.
+      stage, step, steps, memory (bytes per device), compile_seconds: as in `Snapshot`.
+    """
+
+    images: Array
+    search: Search
+    losses: dict[str, np.ndarray]
+    alive: np.ndarray
+    stage: int = static()
+    step: int = static()
+    steps: int = static()
+    memory: int = static(0)
+    compile_seconds: float = static(0.0)
+
+
+def lane_mesh(devices: Sequence[Any] | None = None) -> Mesh:
+    """One axis over the devices of this process (or those given)."""
+    return Mesh(np.array(devices or jax.local_devices()), (AXIS,))
+
+
+def over_lanes(fun: Callable, mesh: Mesh, mapped: Sequence[bool]) -> Callable:
+    """`fun` for every lane: arguments that are `mapped`, and all results, have a leading axis over lanes.
+
+    Each device runs its own lanes: a single one by the very program of a single run, several in lock step.
+    """
+    def local(*arguments: Any) -> Any:
+        lanes = next(jax.tree.leaves(x)[0].shape[0] for x, m in zip(arguments, mapped)
+                     if m and jax.tree.leaves(x))
+        if lanes > 1:
+            return jax.vmap(fun, in_axes=tuple(0 if m else None for m in mapped))(*arguments)
+        only = (jax.tree.map(lambda leaf: leaf[0], x) if m else x for x, m in zip(arguments, mapped))
+        return jax.tree.map(lambda leaf: leaf[None], fun(*only))
+
+    specs = tuple(P(AXIS) if m else P() for m in mapped)
+    return jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=P(AXIS), check_vma=False)
+
+
+@partial(jax.jit, static_argnames=("stage", "mesh", "shared"))
+def aim_lanes(weights: Weights, references: References, recipes: Recipe, stage: int, mesh: Mesh,
+              shared: bool) -> dict[str, Any]:
+    """`aim` of every lane; `shared`: all lanes have the same references, which have no lane axis then."""
+    def one(weights: Weights, references: References, recipe: Recipe) -> dict[str, Any]:
+        return aim(weights, references, recipe, stage)
+
+    return over_lanes(one, mesh, (False, not shared, True))(weights, references, recipes)
+
+
+@partial(jax.jit, static_argnames=("stage", "mesh", "shared"))
+def begin_lanes(weights: Weights, references: References, recipes: Recipe, aims: Any, stage: int,
+                previous: Array | None, mesh: Mesh, shared: bool) -> Search:
+    """`begin` of every lane."""
+    def one(weights: Weights, references: References, recipe: Recipe, aims: Any, previous: Any) -> Search:
+        return begin(weights, references, recipe, aims, stage, previous)
+
+    mapped = (False, not shared, True, True, True)
+    return over_lanes(one, mesh, mapped)(weights, references, recipes, aims, previous)
+
+
+@partial(jax.jit, static_argnames=("capacity", "mesh"), donate_argnames="search")
+def advance_lanes(weights: Weights, recipes: Recipe, aims: Any, search: Search, steps: Any, capacity: int,
+                  mesh: Mesh) -> tuple[Search, dict[str, Array]]:
+    """`advance` of every lane by the same number of steps."""
+    def one(weights: Weights, recipe: Recipe, aims: Any, search: Search, steps: Any) -> Any:
+        return advance(weights, recipe, aims, search, steps, capacity)
+
+    return over_lanes(one, mesh, (False, True, True, True, False))(weights, recipes, aims, search, steps)
+
+
+def group_key(recipe: Recipe, references: References) -> Any:
+    """Hashable: lanes with equal keys can be stacked and share one program."""
+    return structure(recipe), structure(references)
+
+
+@pytree
+class Batch:
+    """The stacked inputs of a batch, on their devices, padded to the width of the program."""
+
+    weights: Weights
+    references: References
+    recipes: Recipe
+    shared: bool = static()
+    count: int = static()
+    width: int = static()
+    mesh: Mesh = static()
+
+
+def place(weights: Weights, references: Sequence[References], recipes: Sequence[Recipe], width: int,
+          mesh: Mesh) -> Batch:
+    """Stack lanes of one group, at most `width` (a multiple of the devices), and put them in place."""
+    shared = all(other is references[0] for other in references)
+    everywhere, lanes = NamedSharding(mesh, P()), NamedSharding(mesh, P(AXIS))
+    prepared = network_for(weights, recipes[0])
+    given = references[0] if shared else padded(stack(references), width)
+    return Batch(
+        weights=jax.device_put(prepared, everywhere),
+        references=jax.device_put(given, everywhere if shared else lanes),
+        recipes=jax.device_put(padded(stack(recipes), width), lanes),
+        shared=shared, count=len(recipes), width=width, mesh=mesh,
+    )
+
+
+def padded(tree: Any, width: int) -> Any:
+    """The lanes of `tree`, the last one repeated up to `width`."""
+    def pad(leaf: Any) -> Array:
+        missing = width - leaf.shape[0]
+        return jnp.concatenate([leaf, jnp.repeat(leaf[-1:], missing, axis=0)]) if missing else leaf
+
+    return jax.tree.map(pad, tree)
+
+
+def run_lanes(batch: Batch, *, stops: Sequence[int] = (), resume: Lanes | None = None) -> Iterator[Lanes]:
+    """Runs a batch step by step, as `stylize_iter` runs one recipe.
+
+    Yields before the first step of each stage, about twice a second, at the steps `stops` (counted over all
+    stages) and at the end of each stage. A lane that fails stays in its place and disturbs no other; the
+    batch ends early only if all fail.
+
+    Args:
+      resume: lanes of an earlier run to go on from, `search` without the padding.
+    """
+    previous, recipes = None, batch.recipes
+    lanes = NamedSharding(batch.mesh, P(AXIS))
+    for index in range(resume.stage if resume else 0, len(recipes.stages)):
+        started = time.perf_counter()
+        before = sum(stage.steps for stage in recipes.stages[:index])
+        aims = aim_lanes(batch.weights, batch.references, recipes, index, batch.mesh, batch.shared)
+        if resume and resume.stage == index:
+            search, step = jax.device_put(padded(resume.search, batch.width), lanes), resume.step
+        else:
+            search, step = begin_lanes(batch.weights, batch.references, recipes, aims, index, previous,
+                                       batch.mesh, batch.shared), 0
+        compiled = advance_lanes.lower(batch.weights, recipes, aims, search, 1, CHUNK_STEPS,
+                                       batch.mesh).compile()
+        fields = {"memory": memory_needed(compiled), "compile_seconds": time.perf_counter() - started}
+        yield (at := _snapshot(batch, search, {}, index, step, **fields))
+        local_stops = [stop - before for stop in stops]
+        for search, losses, step in _advancing(batch, aims, search, index, step, local_stops):
+            yield (at := _snapshot(batch, search, losses, index, step))
+            if not at.alive.any():
+                return
+        previous = search.best.x
+
+
+def _advancing(batch: Batch, aims: Any, search: Search, index: int, step: int, stops: Sequence[int]
+               ) -> Iterator[tuple[Search, dict[str, np.ndarray], int]]:
+    """The rest of a stage in chunks of about `CHUNK_SECONDS`."""
+    total, pace = batch.recipes.stages[index].steps, 0.0
+    while step < total:
+        ahead = min([total - step, CHUNK_STEPS, *(stop - step for stop in stops if stop > step)])
+        steps = max(1, min(ahead, int(CHUNK_SECONDS / pace) if pace else 1))
+        started = time.perf_counter()
+        search, losses = advance_lanes(batch.weights, batch.recipes, aims, search, steps, CHUNK_STEPS,
+                                       batch.mesh)
+        jax.block_until_ready(search)
+        pace, step = (time.perf_counter() - started) / steps, step + steps
+        yield search, {name: np.asarray(values)[: batch.count, :steps]
+                       for name, values in losses.items()}, step
+
+
+def _snapshot(batch: Batch, search: Search, losses: dict[str, np.ndarray], stage: int, step: int,
+              **fields: Any) -> Lanes:
+    real = jax.tree.map(lambda leaf: leaf[: batch.count], search)
+    alive = np.isfinite(np.asarray(real.best.value)) & (np.asarray(real.streak) < MAX_STREAK)
+    return Lanes(images=jnp.clip(real.best.x, 0, 1), search=real, losses=losses, alive=alive, stage=stage,
+                 step=step, steps=batch.recipes.stages[stage].steps, **fields)
+
+
+def default_width(count: int, pixels: int, mesh: Mesh) -> int:
+    """Lanes of one batch before memory is looked at, a multiple of the devices.
+
+    On a CPU one lane per device above 64×64 pixels: convolutions fill its cores already, and finished
+    lanes come out sooner (docs/sweeps.md has the measurements). Elsewhere as many as there are, up to 64.
+    """
+    if mesh.devices.flat[0].platform == "cpu":
+        most = CPU_LANES if pixels <= LOCK_STEP_PIXELS else 1
+    else:
+        most = ACCELERATOR_LANES
+    return even_width(count, most, mesh)
+
+
+def even_width(count: int, most: int, mesh: Mesh) -> int:
+    """Width of equal batches for `count` lanes with at most `most` lanes on each device."""
+    size = mesh.devices.size
+    batches = -(-count // (most * size))
+    return size * -(-count // (batches * size))
+
+
+def largest_stage(recipe: Recipe, references: References) -> tuple[int, int]:
+    """Index of the stage with the largest image, and its pixels."""
+    height, width, _ = canvas(references.content, references.styles).shape
+    def pixels(index: int) -> int:
+        stage = recipe.stages[index]
+        shape = (height, width) if stage.size is None else fit_shape(height, width, stage.size, stage.by)
+        return shape[0] * shape[1]
+
+    index = max(range(len(recipe.stages)), key=pixels)
+    return index, pixels(index)
+
+
+def fitting_width(weights: Weights, references: Sequence[References], recipes: Sequence[Recipe], mesh: Mesh
+                  ) -> int:
+    """The default width, made smaller until the compiled program fits into the memory of a device.
+
+    The program compiled here is the one that runs: a group is compiled once unless it did not fit.
+    """
+    index, pixels = largest_stage(recipes[0], references[0])
+    width = default_width(len(recipes), pixels, mesh)
+    budget = memory_budget(mesh)
+    while width > mesh.devices.size:
+        batch = place(weights, references[:width], recipes[:width], width, mesh)
+        needed = memory_needed(compile_stage(batch, index))
+        if needed <= budget:
+            break
+        most = max(1, min(width // mesh.devices.size - 1, int(width / mesh.devices.size * budget / needed)))
+        width = even_width(len(recipes), most, mesh)
+    return width
+
+
+def compile_stage(batch: Batch, index: int) -> Any:
+    """The compiled `advance_lanes` of a stage, from shapes alone."""
+    lanes = NamedSharding(batch.mesh, P(AXIS))
+
+    def on_lanes(tree: Any) -> Any:
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=lanes), tree)
+
+    aims = on_lanes(jax.eval_shape(partial(aim_lanes, stage=index, mesh=batch.mesh, shared=batch.shared),
+                                   batch.weights, batch.references, batch.recipes))
+    first = partial(begin_lanes, stage=index, previous=None, mesh=batch.mesh, shared=batch.shared)
+    search = on_lanes(jax.eval_shape(first, batch.weights, batch.references, batch.recipes, aims))
+    return advance_lanes.lower(batch.weights, batch.recipes, aims, search, 1, CHUNK_STEPS,
+                               batch.mesh).compile()
+
+
+def memory_budget(mesh: Mesh) -> int:
+    """Bytes that a program may use on one device: 80 % of what the device, or the machine, has to give."""
+    device = mesh.devices.flat[0]
+    stats = device.memory_stats() if device.platform != "cpu" else None
+    if stats and "bytes_limit" in stats:
+        return int(MEMORY_SHARE * (stats["bytes_limit"] - stats.get("bytes_in_use", 0)))
+    pages, size = os.sysconf("SC_AVPHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return int(MEMORY_SHARE * pages * size / mesh.devices.size)
