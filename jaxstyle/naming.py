@@ -12,6 +12,8 @@ from collections.abc import Collection
 
 from jaxstyle.backbones import VGG16, VGG19
 
+# what training scripts put before the names of torchvision's modules
+PREFIX = re.compile(r"^((state_dict|model|module|net|network)\.)+")
 ALEXNET_MODULES = (0, 3, 6, 8, 10)
 # torchvision squeezenet1_1: module number in `features` -> fire module
 FIRE_MODULES = {3: 2, 4: 3, 6: 4, 7: 5, 9: 6, 10: 7, 11: 8, 12: 9}
@@ -57,7 +59,7 @@ def own_name(architecture: str, name: str, known: Collection[str]) -> tuple[str,
     Returns:
       None for a layer that this network leaves out, such as VGG's fully connected ones.
     """
-    name = name.removeprefix("module.")
+    name = PREFIX.sub("", name)
     if name in known:
         return name, False
     if match := re.fullmatch(r"block(\d)_conv(\d)(_aux)?", name):
@@ -87,7 +89,7 @@ def _resnet_name(name: str, known: Collection[str]) -> tuple[str, bool] | None:
 
 def guess_architecture(layers: Collection[str], file_name: str) -> str | None:
     """The architecture that a file's layer names, or else its own name, speak of."""
-    names = {name.removeprefix("module.") for name in layers}
+    names = {PREFIX.sub("", name) for name in layers}
     marks = {
         "squeezenet1_1": ("fire2/squeeze1x1", "features.3.squeeze"),
         "googlenet": ("inception_3a/1x1",),

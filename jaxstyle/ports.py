@@ -28,6 +28,10 @@ LAYOUTS = {"OIHW": (2, 3, 1, 0), "HWIO": (0, 1, 2, 3)}
 TRANSPOSED = {
     "IOHW": (2, 3, 0, 1), "HWOI": (0, 1, 3, 2), "OHWI": (1, 2, 3, 0), "IHWO": (1, 2, 0, 3)
 }
+FORMAT_LAYOUTS = {
+    "keras": ("HWIO",), "matconvnet": ("HWIO",), "pytorch": ("OIHW",), "caffe": ("OIHW",)
+}
+NORMALISATION = ("weight", "bias", "running_mean", "running_var")
 Layers = dict[str, dict[str, np.ndarray]]
 
 
@@ -45,27 +49,42 @@ def port(
         file's own `preprocess` convolution where there is one.
       border: "zero", "reflect" or "replicate"; None takes zero, and reflect for a file with its own
         `preprocess` convolution, because networks published that way were made for it.
+      licence, origin: noted in the file.
 
     Raises:
       JaxstyleError: a damaged file, a layer that is missing or of another shape, an unknown name.
     """
+    weights, arch, notes = convert(source, target.stem, arch, convention, border)
+    notes |= {"licence": licence, "origin": origin or notes["source"]}
+    write_weights(target, weights, arch, **notes)
+    return read_weights(target, target.stem)
+
+
+def convert(
+    source: Path, name: str, arch: str | None = None, convention: str | None = None,
+    border: str | None = None,
+) -> tuple[Weights, str, dict[str, str]]:
+    """What `port` does before it writes: weights, architecture and notes about the source."""
     read = read_source(source)
     arch = _architecture(read, source, arch)
     own = {role: read.arrays.pop(f"preprocess/{role}", None) for role in ("weight", "bias")}
-    network = _network(arch, read, border or ("zero" if own["weight"] is None else "reflect"))
+    border = border or ("zero" if own["weight"] is None else "reflect")
+    if border not in ("zero", "reflect", "replicate"):
+        raise JaxstyleError(f"unknown border '{border}'; there are zero, reflect, replicate")
+    network = _network(arch, read, border, source)
     shapes = parameter_shapes(network)
-    layers = _rename(arch, read, shapes)
-    params = arrange(layers, shapes, source)
-    matrix, offset, convention = _convention(own, convention, arch, read.format, source)
+    layers = fold_normalisation(_rename(arch, read, shapes), source)
+    layouts = FORMAT_LAYOUTS.get(read.format, tuple(LAYOUTS))
+    params = arrange(layers, shapes, source, layouts)
+    matrix, offset, convention = _convention(own, convention, arch, read, source)
     weights = Weights(
         params=jax.tree.map(jnp.asarray, params), matrix=jnp.asarray(matrix),
-        offset=jnp.asarray(offset), network=network, name=target.stem, sha256="",
+        offset=jnp.asarray(offset), network=network, name=name, sha256="",
     )
-    write_weights(
-        target, weights, arch, convention=convention, licence=licence, source=source.name,
-        origin=origin or f"{source.name} ({read.format})", source_sha256=sha256(source),
-    )
-    return read_weights(target, target.stem)
+    return weights, arch, {
+        "convention": convention, "source": f"{source.name} ({read.format})",
+        "source_sha256": sha256(source),
+    }
 
 
 def _architecture(read: Source, path: Path, asked: str | None) -> str:
@@ -82,36 +101,42 @@ def _architecture(read: Source, path: Path, asked: str | None) -> str:
     return arch
 
 
-def _network(arch: str, read: Source, border: str) -> nn.Module:
+def _network(arch: str, read: Source, border: str, path: Path) -> nn.Module:
     """The module for a file; VGG takes widths, depth and 1×1 maps from a NumPy dictionary."""
     if arch.startswith("vgg") and read.format in ("npz", "npy"):
-        return _vgg_of(arch, read, border)
+        return _vgg_of(arch, read, border, path)
     return backbones.build(arch, {"border": border})
 
 
-def _vgg_of(arch: str, read: Source, border: str) -> VGG:
+def _vgg_of(arch: str, read: Source, border: str, path: Path) -> VGG:
     """VGG as wide and as deep as a file: its widths are the lengths of the biases."""
-    full = backbones.build(arch, {})
+    standard = {"vgg16": VGG16, "vgg19": VGG19}[arch]
+    order = [f"conv{i}_{j}" for i, block in enumerate(standard, start=1)
+             for j in range(1, len(block) + 1)]
+    known = {f"{name}{end}" for name in order for end in ("", "_aux")}
     widths: dict[str, int] = {}
     for name, array in read.arrays.items():
         layer, _, role = name.rpartition("/")
-        if role == "bias" and layer.startswith(("conv", "block", "features")):
-            known = {f"{layer_}{end}" for layer_ in full.layers for end in ("", "_aux")}
-            if own := own_name(arch, layer, known):
-                widths[own[0]] = len(array)
-    standard = {"vgg16": VGG16, "vgg19": VGG19}[arch]
+        own = own_name(arch, layer, known) if role == "bias" else None
+        if own:
+            widths[own[0]] = array.size
+    depth = max((i for i, name in enumerate(order, start=1) if name in widths), default=0)
+    for name in order[: max(depth, 1)]:
+        if name not in widths:
+            raise JaxstyleError(
+                f"{path}: layer {name} is missing: expected the layers of {arch}, conv1_1 to "
+                f"{order[max(depth, 1) - 1]}, found {', '.join(sorted(widths)) or 'none of them'}"
+            )
     blocks = [
-        tuple(widths[name] for j in range(1, len(block) + 1) if (name := f"conv{i}_{j}") in widths)
-        for i, block in enumerate(standard, start=1)
+        tuple(widths[name] for name in order[:depth] if name.startswith(f"conv{i}_"))
+        for i in range(1, len(standard) + 1)
     ]
-    while blocks and not blocks[-1]:
-        blocks.pop()
     maps = sorted(name for name in widths if name.endswith("_aux"))
-    aux = tuple((name.removesuffix("_aux"), widths[name]) for name in maps)
-    complete = [len(block) for block in blocks] == [len(block) for block in standard]
-    network = VGG(blocks=tuple(blocks), border=border, aux=aux)
-    last = "" if complete else network.layers[-2]
-    return network.clone(last=last)
+    network = VGG(
+        blocks=tuple(block for block in blocks if block), border=border,
+        aux=tuple((name.removesuffix("_aux"), widths[name]) for name in maps),
+    )
+    return network if depth == len(order) else network.clone(last=network.layers[-2])
 
 
 def _rename(arch: str, read: Source, shapes: Mapping[str, Any]) -> Layers:
@@ -124,8 +149,45 @@ def _rename(arch: str, read: Source, shapes: Mapping[str, Any]) -> Layers:
     return layers
 
 
-def arrange(layers: Layers, shapes: Mapping[str, tuple[int, ...]], path: Path) -> Layers:
+def fold_normalisation(layers: Layers, path: Path, epsilon: float = 1e-5) -> Layers:
+    """Batch normalisation made part of the convolution before it, whose filters are OIHW.
+
+    γ (w∗x + b − μ) / √(σ² + ε) + β  =  (w s) ∗ x + (b − μ) s + β  with  s = γ / √(σ² + ε)
+    """
+    folded: Layers = {}
+    for name, parts in layers.items():
+        found = [parts[f"bn_{role}"] for role in NORMALISATION if f"bn_{role}" in parts]
+        if not found:
+            folded[name] = parts
+            continue
+        if len(found) < len(NORMALISATION) or "weight" not in parts:
+            raise JaxstyleError(
+                f"{path}: {name}: expected a convolution and {', '.join(NORMALISATION)} of its "
+                f"normalisation, found {', '.join(sorted(parts))}"
+            )
+        gamma, beta, mean, variance = (np.asarray(part, np.float64) for part in found)
+        scale = gamma / np.sqrt(variance + epsilon)
+        weight = parts["weight"]
+        if weight.ndim != 4 or scale.shape != weight.shape[:1]:
+            raise JaxstyleError(
+                f"{path}: {name}: expected filters OIHW and as many statistics, found "
+                f"{weight.shape} and {scale.shape}"
+            )
+        folded[name] = {"weight": weight * scale[:, None, None, None],
+                        "bias": (parts.get("bias", np.float64(0)) - mean) * scale + beta}
+    return folded
+
+
+def arrange(
+    layers: Layers, shapes: Mapping[str, tuple[int, ...]], path: Path,
+    layouts: tuple[str, ...] = tuple(LAYOUTS),
+) -> Layers:
     """Parameters `{"kernel": [kh, kw, in, out], "bias": [out]}` of every layer that a network has.
+
+    Args:
+      layers: own layer name -> {"weight", "bias"} with the axes of the file.
+      shapes: own layer name -> (kh, kw, in, out), from `parameter_shapes`.
+      layouts: the orders of axes that files of this format can have.
 
     Raises:
       JaxstyleError: a layer that is missing, of another shape, not finite, or with exchanged axes.
@@ -138,25 +200,29 @@ def arrange(layers: Layers, shapes: Mapping[str, tuple[int, ...]], path: Path) -
     for name in shapes:
         if lacking := {"weight", "bias"} - layers[name].keys():
             raise JaxstyleError(f"{path}: layer {name} has no {min(lacking)}")
-    order = LAYOUTS[_layout({name: layers[name]["weight"] for name in shapes}, shapes, path)]
-    arranged: Layers = {}
-    for name, shape in shapes.items():
-        kernel = layers[name]["weight"].transpose(order)
-        bias = layers[name]["bias"].reshape(-1)
-        if bias.shape != shape[-1:]:
-            raise JaxstyleError(
-                f"{path}: {name}/bias: expected {shape[-1]} numbers, found {len(bias)}"
-            )
-        for part in (kernel, bias):
-            if not np.isfinite(part).all():
-                raise JaxstyleError(f"{path}: layer {name} holds numbers that are not finite")
-        arranged[name] = {"kernel": np.ascontiguousarray(kernel, np.float32),
-                          "bias": bias.astype(np.float32)}
-    return arranged
+    kernels = {name: layers[name]["weight"] for name in shapes}
+    order = LAYOUTS[_layout(kernels, shapes, path, layouts)]
+    return {name: _layer(name, kernels[name].transpose(order), layers[name]["bias"], path)
+            for name in shapes}
+
+
+def _layer(name: str, kernel: np.ndarray, bias: np.ndarray, path: Path) -> dict[str, np.ndarray]:
+    """One layer's parameters as float32, with a bias as long as its filters are many."""
+    if bias.size != kernel.shape[-1]:
+        raise JaxstyleError(
+            f"{path}: {name}/bias: expected {kernel.shape[-1]} numbers, found {bias.size}"
+        )
+    parts = {"kernel": np.ascontiguousarray(kernel, np.float32),
+             "bias": np.asarray(bias, np.float32).reshape(-1)}
+    for role, part in parts.items():
+        if not np.isfinite(part).all():
+            raise JaxstyleError(f"{path}: {name}/{role}: expected finite numbers, found nan or inf")
+    return parts
 
 
 def _layout(
-    kernels: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]], path: Path
+    kernels: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]], path: Path,
+    layouts: tuple[str, ...],
 ) -> str:
     """The one order of axes that makes every kernel of a file the shape that its layer needs."""
     def misfits(order: tuple[int, ...]) -> list[str]:
@@ -164,17 +230,16 @@ def _layout(
                 or tuple(kernel.shape[axis] for axis in order) != tuple(shapes[name])]
 
     wrong = {name: misfits(order) for name, order in (LAYOUTS | TRANSPOSED).items()}
-    fitting = [name for name in LAYOUTS if not wrong[name]]
+    fitting = [name for name in layouts if not wrong[name]]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
-        raise JaxstyleError(f"{path}: the shapes fit filters stored as OIHW and as HWIO")
-    for name in TRANSPOSED:
-        if not wrong[name]:
-            raise JaxstyleError(
-                f"{path}: transposed filters: expected the order OIHW or HWIO, found {name}"
-            )
-    closest = min(LAYOUTS, key=lambda name: len(wrong[name]))
+        raise JaxstyleError(f"{path}: ambiguous: the shapes fit filters as OIHW and as HWIO")
+    wanted = " or ".join(layouts)
+    for name, layers in wrong.items():
+        if not layers:
+            raise JaxstyleError(f"{path}: transposed filters: expected {wanted}, found {name}")
+    closest = min(layouts, key=lambda name: len(wrong[name]))
     layer = wrong[closest][0]
     expected = tuple(shapes[layer][LAYOUTS[closest].index(axis)] for axis in range(4))
     raise JaxstyleError(
@@ -183,20 +248,20 @@ def _layout(
 
 
 def _convention(
-    preprocess: Mapping[str, np.ndarray | None], convention: str | None, arch: str, format: str,
+    preprocess: Mapping[str, np.ndarray | None], convention: str | None, arch: str, read: Source,
     path: Path,
 ) -> tuple[np.ndarray, np.ndarray, str]:
     """Matrix `[3, 3]` and offset `[3]` of the input, and the name of the convention."""
     weight, bias = preprocess["weight"], preprocess["bias"]
     if convention is None and weight is not None and bias is not None:
-        if sorted(weight.shape) != [1, 1, 3, 3] or bias.shape != (3,):
+        if sorted(weight.shape) != [1, 1, 3, 3] or bias.size != 3:
             raise JaxstyleError(
                 f"{path}: preprocess/weight: expected (3, 3, 1, 1) or (1, 1, 3, 3), found "
                 f"{weight.shape}"
             )
         matrix = weight[:, :, 0, 0].T if weight.shape[0] == 3 else weight[0, 0]
-        return matrix.astype(np.float32), bias.astype(np.float32), "own"
-    name = convention or default_convention(arch, format)
+        return matrix.astype(np.float32), bias.astype(np.float32).reshape(3), "own"
+    name = convention or default_convention(arch, read)
     if name not in CONVENTIONS:
         raise JaxstyleError(
             f"unknown input convention '{name}'; there are {', '.join(CONVENTIONS)}"
@@ -204,8 +269,14 @@ def _convention(
     return *CONVENTIONS[name], name
 
 
-def default_convention(arch: str, format: str) -> str:
-    """What published files of this format and architecture were trained on."""
-    if arch in ("squeezenet1_1", "googlenet") and format != "pytorch":
-        return "caffe-104-117-123"
-    return "torchvision" if format == "pytorch" else "caffe-vgg"
+def default_convention(arch: str, read: Source) -> str:
+    """What published files of this format and architecture were trained on.
+
+    A NumPy dictionary with torchvision's names (`features.0`) holds torchvision's weights.
+    """
+    if read.format == "matconvnet":
+        return "matconvnet"
+    torch_names = ("features.", "layer1.", "module.")
+    if read.format == "pytorch" or any(name.startswith(torch_names) for name in read.arrays):
+        return "torchvision"
+    return "caffe-104-117-123" if arch in ("squeezenet1_1", "googlenet") else "caffe-vgg"

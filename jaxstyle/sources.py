@@ -7,13 +7,19 @@ shapes mean is decided in `ports.py`.
 
 from __future__ import annotations
 
+import re
 import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import h5py
 import numpy as np
+import scipy.io
 
+from jaxstyle.caffemodel import read_caffemodel
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.pickles import read_npy, read_torch
 
 ROLES = {
     "weight": "weight", "weights": "weight", "kernel": "weight", "w": "weight", "filters": "weight",
@@ -42,7 +48,7 @@ def read_source(path: Path) -> Source:
         raise JaxstyleError(f"{path}: cannot be read ({error.strerror})") from None
     format, reader = _reader(path, start)
     try:
-        arrays = reader(path)
+        arrays = named(reader(path))
     except JaxstyleError:
         raise
     except Exception as error:  # damaged bytes make the format libraries raise anything at all
@@ -52,10 +58,24 @@ def read_source(path: Path) -> Source:
     return Source(format, arrays)
 
 
-def _reader(path: Path, start: bytes):
+Reader = Callable[[Path], dict[str, np.ndarray]]
+
+
+def _reader(path: Path, start: bytes) -> tuple[str, Reader]:
+    """Name and reader of a format, from the first bytes of a file."""
     if start.startswith(b"PK\x03\x04"):
-        return ("npz", read_npz) if _holds_arrays(path) else ("", _unknown)
-    return ("", _unknown)
+        return ("npz", read_npz) if _holds_arrays(path) else ("pytorch", read_torch)
+    if start.startswith(b"\x89HDF\r\n\x1a\n"):
+        return "keras", read_h5
+    if start.startswith(b"MATLAB"):
+        return "matconvnet", read_mat
+    if start.startswith(b"\x93NUMPY"):
+        return "npy", read_npy
+    if start[:1] == b"\x80" and path.suffix != ".caffemodel":
+        return "pytorch", read_torch
+    if start[:1] == b"\n" or path.suffix == ".caffemodel":
+        return "caffe", read_caffemodel
+    return "", _unknown
 
 
 def _unknown(path: Path) -> dict[str, np.ndarray]:
@@ -75,11 +95,48 @@ def _holds_arrays(path: Path) -> bool:
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """NumPy archive with names such as `conv1_1/weight`, `conv1_1.bias` or `conv1_1_W`."""
-    with np.load(path, allow_pickle=False) as archive:
-        return named({name: archive[name] for name in archive.files})
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
 
 
-def named(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def read_h5(path: Path) -> dict[str, np.ndarray]:
+    """Keras weights: `block1_conv1/block1_conv1_W_1:0`, `…/kernel:0` or `…/vars/0`, at any depth."""
+    found: dict[str, np.ndarray] = {}
+
+    def visit(name: str, item: h5py.HLObject) -> None:
+        if not isinstance(item, h5py.Dataset):
+            return
+        *groups, last = name.removesuffix(":0").split("/")
+        role = {"0": "weight", "1": "bias"}.get(last) or re.sub(r"_\d+$", "", last).rpartition("_")[2]
+        layers = [group for group in groups if re.fullmatch(r"block\d_conv\d|conv\d.*", group)]
+        if role.lower() in ROLES and layers:
+            found[f"{layers[0]}/{role}"] = item[()]
+
+    with h5py.File(path, "r") as file:
+        file.visititems(visit)
+    return found
+
+
+def read_mat(path: Path) -> dict[str, np.ndarray]:
+    """MatConvNet: a cell `layers` of structs with `name` and `weights` (older: `filters`, `biases`)."""
+    content = scipy.io.loadmat(path, variable_names=["layers"], struct_as_record=False)
+    if "layers" not in content:
+        raise ValueError("no variable 'layers'")
+    found = {}
+    for cell in content["layers"].reshape(-1):
+        layer = cell.reshape(-1)[0] if isinstance(cell, np.ndarray) else cell
+        name = str(np.asarray(layer.name).reshape(-1)[0])
+        if hasattr(layer, "weights") and layer.weights.size >= 2:
+            parts = layer.weights.reshape(-1)[:2]
+        elif hasattr(layer, "filters"):
+            parts = (layer.filters, layer.biases)
+        else:
+            continue
+        found[f"{name}/weight"], found[f"{name}/bias"] = parts
+    return found
+
+
+def named(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Arrays under "layer/role"; what has no known role, such as a step counter, is left out."""
     found = {}
     for name, array in arrays.items():

@@ -32,6 +32,10 @@ from jaxstyle.pytrees import pytree, static
 CAFFE_BGR = np.array([[0, 0, 255], [0, 255, 0], [255, 0, 0]], np.float32)
 CONVENTIONS = {
     "caffe-vgg": (CAFFE_BGR, np.array([-103.939, -116.779, -123.68], np.float32)),
+    "matconvnet": (
+        np.diag([255, 255, 255]).astype(np.float32),
+        np.array([-123.68, -116.779, -103.939], np.float32),
+    ),
     "caffe-104-117-123": (CAFFE_BGR, np.array([-104, -117, -123], np.float32)),
     "torchvision": (
         np.diag(1 / np.array([0.229, 0.224, 0.225])).astype(np.float32),
@@ -83,7 +87,9 @@ class Weights:
 
     def prepared(self, precision: str = "float32") -> Weights:
         """The same network with its parameters in the form that computes fastest: `ops.prepare`."""
-        params = jax.jit(ops.prepare, static_argnums=1)(self.params, precision)
+        # Layer by layer, so that layers of one shape share one compiled program.
+        prepare = jax.jit(ops.prepare, static_argnums=1)
+        params = {name: prepare(layer, precision) for name, layer in self.params.items()}
         return Weights(params=params, matrix=self.matrix, offset=self.offset, network=self.network,
                        name=self.name, sha256=self.sha256)
 
@@ -161,7 +167,7 @@ def load_weights(name: str | os.PathLike) -> Weights:
         if str(name) not in known:
             raise JaxstyleError(
                 f"no weights called '{name}' here (there are: {', '.join(known)}); get them with "
-                f"`jaxstyle weights fetch {name}`, or make them from a file of another program with "
+                f"`jaxstyle weights fetch {name}`, or make them from another program's file with "
                 "`jaxstyle weights port FILE`, or use the bundled network: --weights vgg19-slim"
             )
         path = Path(str(known[str(name)]))
