@@ -56,7 +56,8 @@ def conv(
 
     Args:
       x: `[H, W, I]`.
-      params: "kernel" `[kh, kw, I, O]` and "bias" `[O]`, raw or from `prepare`.
+      params: "kernel" `[kh, kw, I, O]` and "bias" `[O]`, from `prepare`, or raw (computed directly: slower
+        where Winograd's form would pay, but much faster to compile).
       border: "zero", "reflect" or "replicate": how the image goes on outside.
       padding: pixels added on each side; None keeps the size at stride 1 (`k // 2`).
 

@@ -207,11 +207,10 @@ def conv(
         # Outside of `correlate`: the derivative of padding folds the gradient back onto the edge.
         x, pad = jnp.pad(x, ((pad, pad), (pad, pad), (0, 0)), mode=PAD_MODES[border]), 0
     geometry = Geometry(x.shape[:2], (kh, kw), stride, 1, ((pad, pad), (pad, pad)))
-    if stride > 1:  # Winograd's form needs a stride of 1
+    if stride == 1 and "backward" in params:
+        forward, backward = params["forward"], params["backward"]
+    else:  # not prepared, or no Winograd form: the direct one, which also compiles fastest
         forward, backward = None, flip(lax.stop_gradient(kernel))
-    else:
-        prepared = params if "backward" in params else forms(kernel, "float32")
-        forward, backward = prepared["forward"], prepared["backward"]
     y = correlate(geometry, x, kernel, forward, backward)
     y = y + params["bias"].astype(x.dtype)
     return rectify(y) if relu else y
