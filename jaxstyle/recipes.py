@@ -9,26 +9,103 @@ from __future__ import annotations
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses import Content, Gram, Range, TotalVariation
 from jaxstyle.pytrees import replace
-from jaxstyle.solvers import Adam, Lbfgs
+from jaxstyle.solvers import Adam, ArmijoLbfgs, Lbfgs
 from jaxstyle.stylize import Recipe, Stage, Start
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+
+DEFAULT = Recipe(
+    terms={
+        "content": Content(weight=1.0, normalization="relative"),
+        "style": Gram(weight=100.0, normalization="relative"),
+        "tv": TotalVariation(weight=1.0),
+        "range": Range(weight=10.0),
+    },
+    solver=ArmijoLbfgs(),
+    start=Start(noise=0.3),
+    stages=(Stage(size=256, steps=150), Stage(size=512, steps=100)),
+    pooling="average",
+)
+"""Ours, tuned by eye: coarse to fine, from the photo under some noise.
+
+Losses are relative to their targets, so that one strength (`terms.style.weight`, 10 … 1000) means the same for
+any size and network. Average pooling and a little total variation keep speckle away, the range term keeps
+colours from being clipped. `ArmijoLbfgs` reaches the same picture in half the time of a line search.
+"""
 
 GATYS_2015 = Recipe(
     terms={
         "content": Content(weight=1.0, normalization="paper"),
         "style": Gram(weight=1e3, normalization="paper"),
     },
-    solver=Lbfgs(history=10),
-    start=Start(noise=1.0, distribution="uniform"),
+    solver=Lbfgs(),
+    start=Start(noise=1.0),
     stages=(Stage(size=512, steps=500),),
     pooling="average",
 )
-"""Gatys, Ecker & Bethge 2015/2016: noise start, average pooling, α/β = 1e-3, relu4_2 and relu1_1 … relu5_1
-with weights 1/5, L-BFGS.
+"""Gatys, Ecker & Bethge 2015/2016: noise start, average pooling, α/β = 1e-3, content at conv4_2 and style at
+conv1_1 … conv5_1 with weights 1/5, L-BFGS.
 
-Deviations: Gram matrices are per position, so E_l does not depend on the size of the image (with images of
-one size the two agree up to the factor that `weight` absorbs); the content term is ½ Σ as in equation 1.
+Deviations: features are taken after the rectifier (as in the authors' code); a Gram matrix is divided by its own
+number of positions, which is the paper's E_l where both images have the same number; the noise is uniform in
+[0, 1], of which the paper says only that it is white; 500 steps at 512 pixels are ours.
+"""
+
+GATYS_NOTEBOOK = Recipe(
+    terms={
+        "content": Content(weight=1.0, normalization="mean"),
+        "style": Gram(weight=1e3, layer_weights=(1.0,) * 5, normalization="neural-style"),
+    },
+    solver=Lbfgs(history=100),
+    start=Start(noise=0.0),
+    stages=(Stage(size=512, steps=500, by="shorter"),),
+    pooling="max",
+)
+"""Gatys' PyTorch notebook: content start, shorter side 512, 500 L-BFGS steps, max pooling.
+
+Its layer weights 1e3/c² on mean (G/N − A/N)² are written as weight 1e3 on the normalization "neural-style", which is
+the same number. Deviation: a line search (the notebook's torch L-BFGS takes full steps); its second pass at 800
+pixels is left out.
+"""
+
+NEURAL_STYLE = Recipe(
+    terms={
+        "content": Content(weight=5.0, normalization="mean"),
+        "style": Gram(weight=100.0, layer_weights=(1.0,) * 5, normalization="neural-style"),
+        "tv": TotalVariation(weight=1e-3 * 255**2 / 2, reduction="sum"),
+    },
+    solver=Lbfgs(history=100),
+    start=Start(noise=1.0, deviation=1e-3 / 255, distribution="normal"),
+    stages=(Stage(size=512, steps=1000),),
+    pooling="max",
+)
+"""Johnson's Torch program neural-style with its default flags: longer side 512, 1000 steps, noise of 1e-3.
+
+Its total variation exists as a gradient only, that of 1e-3 · ½ Σ(dx² + dy²) in 0..255; here it is in the loss, in
+[0, 1]. Deviations: a line search (the program's L-BFGS takes full steps); the noise surrounds mid-grey, not
+ImageNet's mean colour; and features are those of the given weights (the program scales pixels by 256, not 255).
+"""
+
+CROWSON = Recipe(
+    terms={
+        "content": Content(weight=0.015, normalization="mean"),
+        "style": Gram(weight=1.0, layer_weights=tuple(2.0**-k for k in (0, 2, 4, 6, 8)),
+                      normalization="relative"),
+        "tv": TotalVariation(weight=2.0),
+    },
+    solver=Adam(learning_rate=0.02, b1=0.9, b2=0.99, box=(0.0, 1.0)),
+    start=Start(noise=0.0),
+    stages=(Stage(size=128, steps=1000), *(Stage(size=size, steps=500) for size in (181, 256, 362, 512))),
+    border="replicate",
+    pooling="max",
+)
+"""After Crowson's style-transfer-pytorch: scales 128·√2ᵏ to 512, Adam 0.02 with pixels kept in [0, 1],
+content start, layer weights 256:64:16:4:1, 1000 steps and then 500 per scale.
+
+Deviations: Gram matrices relative to their target instead of the Wasserstein-2 distance of means and
+covariances, with layer weights scaled to 1 at the first; first-order differences instead of the nine-point
+total variation; the best image is the result, not a running average; replicate padding on every layer, not
+on conv1_1 only; the optimiser starts afresh at each scale.
 """
 
 
@@ -56,7 +133,11 @@ def with_steps(recipe: Recipe, steps: int) -> Recipe:
 def catalogue() -> dict[str, tuple[Recipe, str]]:
     """Every recipe by its name on the command line, with one line on what it is."""
     return {
-        "gatys-2015": (GATYS_2015, "the paper: noise start, average pooling"),
+        "default": (DEFAULT, "ours: coarse to fine, balanced for any size and network; about a minute"),
+        "gatys-2015": (GATYS_2015, "the paper: from noise, average pooling, one size"),
+        "gatys-notebook": (GATYS_NOTEBOOK, "Gatys' PyTorch notebook: from the photo, max pooling"),
+        "neural-style": (NEURAL_STYLE, "Johnson's Torch program with its default flags"),
+        "crowson": (CROWSON, "many sizes with Adam, after style-transfer-pytorch"),
     }
 
 

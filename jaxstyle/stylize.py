@@ -24,6 +24,7 @@ from jaxstyle.weights import Weights
 MAX_STREAK = 10
 CHUNK_SECONDS = 0.5
 CHUNK_STEPS = 64
+PREPARE_FROM = 3e6  # steps × pixels
 
 
 @pytree
@@ -81,7 +82,7 @@ class Recipe:
 
     terms: dict[str, Any]
     solver: Any
-    start: Start = Start()  # noqa: RUF009
+    start: Start = Start()
     seed: Any = 0
     stages: tuple[Stage, ...] = (Stage(),)
     pooling: str | None = static(None)
@@ -173,9 +174,16 @@ def first_image(references: References, start: Start, seed: Any) -> Array:
 
 
 def network_for(weights: Weights, recipe: Recipe) -> Weights:
-    """The weights with the pooling and border of a recipe, ready to compute at its precision."""
-    changed = weights.with_network(pooling=recipe.pooling, border=recipe.border)
-    return changed.prepared(recipe.precision)
+    """The weights with the pooling and border of a recipe."""
+    return weights.with_network(pooling=recipe.pooling, border=recipe.border)
+
+
+def prepared_for(weights: Weights, recipe: Recipe, stage: int, search: Search) -> Weights:
+    """Weights with prepared filters where a stage is long enough to earn back their compilation."""
+    height, width, _ = search.best.x.shape
+    if recipe.precision == "float32" and recipe.stages[stage].steps * height * width < PREPARE_FROM:
+        return weights
+    return weights.prepared(recipe.precision)
 
 
 @partial(jax.jit, static_argnames="stage")
@@ -227,7 +235,8 @@ def stylize(weights: Weights, references: References, recipe: Recipe) -> Result:
     for index, stage in enumerate(recipe.stages):
         aims = aim(weights, references, recipe, index)
         search = begin(weights, references, recipe, aims, index, previous)
-        search, losses = advance(weights, recipe, aims, search, stage.steps, stage.steps)
+        ready = prepared_for(weights, recipe, index, search)
+        search, losses = advance(ready, recipe, aims, search, stage.steps, stage.steps)
         previous = search.best.x
         history.append(losses)
         failures = failures + search.failures
@@ -275,7 +284,8 @@ def _run_stage(
         search, step = begin(weights, references, recipe, aims, index, previous), 0
     else:
         search, step = jax.tree.map(jnp.copy, resumed.search), resumed.step
-    compiled = advance.lower(weights, recipe, aims, search, 1, CHUNK_STEPS).compile()
+    ready = prepared_for(weights, recipe, index, search)
+    compiled = advance.lower(ready, recipe, aims, search, 1, CHUNK_STEPS).compile()
     if not np.isfinite(search.best.value):
         raise JaxstyleError("the loss is not a finite number at the first image; use smaller weights")
     losses: dict[str, Any] = {}
@@ -287,7 +297,7 @@ def _run_stage(
         ahead = min(total - step, CHUNK_STEPS, every - step % every if every else total)
         steps = max(1, min(ahead, int(CHUNK_SECONDS / pace) if pace else 1))
         started = time.perf_counter()
-        search, losses = advance(weights, recipe, aims, search, steps, CHUNK_STEPS)
+        search, losses = advance(ready, recipe, aims, search, steps, CHUNK_STEPS)
         streak = int(search.streak)
         pace, step = (time.perf_counter() - started) / steps, step + steps
         yield where(image=jnp.clip(search.best.x, 0, 1), search=search, step=step,

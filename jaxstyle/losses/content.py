@@ -12,7 +12,7 @@ from jaxstyle.losses.checks import one_of, same_length
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.references import References
 
-NORMALIZATIONS = ("mean", "paper")
+NORMALIZATIONS = ("mean", "paper", "relative")
 
 
 def content_loss(features: Array, target: Array, normalization: str = "mean") -> Array:
@@ -20,8 +20,11 @@ def content_loss(features: Array, target: Array, normalization: str = "mean") ->
 
     "mean": mean (F − P)², independent of image size (Torch neural-style, Gatys' notebook).
     "paper": ½ Σ (F − P)² (Gatys et al. 2015, equation 1).
+    "relative": Σ (F − P)² / Σ P², independent of image size and of the scale of the network (ours).
     """
     squares = jnp.square(features - target)
+    if normalization == "relative":
+        return squares.sum() / (jnp.square(target).sum() + jnp.finfo(target.dtype).tiny)
     return squares.mean() if normalization == "mean" else squares.sum() / 2
 
 

@@ -13,7 +13,7 @@ from jaxstyle.losses.checks import one_of, same_length
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.references import References
 
-NORMALIZATIONS = ("paper", "neural-style", "gatys-notebook")
+NORMALIZATIONS = ("paper", "neural-style", "gatys-notebook", "relative")
 
 
 def gram_matrix(features: Array) -> Array:
@@ -31,11 +31,19 @@ def gram_loss(features: Array, target: Array, normalization: str = "paper") -> A
     "neural-style": S / c⁴, i.e. mean (G/(cN) − A/(cN))², Johnson's Torch program.
     "gatys-notebook": S / c², i.e. mean (G/N − A/N)², Gatys' PyTorch notebook (which adds layer weights
     1e3/c²) and Johnson et al. 2016, equation 4.
+    "relative": S / Σ (A/N′)², independent of image size, of the scale and of the width of the network (ours).
     """
     channels = features.shape[-1]
-    scale = {"paper": 1 / (4 * channels**2), "neural-style": 1 / channels**4,
-             "gatys-notebook": 1 / channels**2}[normalization]
-    return scale * jnp.square(gram_matrix(features) - target).sum()
+    difference = jnp.square(gram_matrix(features) - target).sum()
+    match normalization:
+        case "paper":
+            return difference / (4 * channels**2)
+        case "neural-style":
+            return difference / channels**4
+        case "gatys-notebook":
+            return difference / channels**2
+        case _:
+            return difference / (jnp.square(target).sum() + jnp.finfo(target.dtype).tiny)
 
 
 def blend_weights(blend: tuple[Any, ...], count: int) -> tuple[Any, ...]:

@@ -1,0 +1,55 @@
+"""What several test files share: a tiny network, small pictures, and where development data lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxstyle.backbones import VGG
+from jaxstyle.references import References
+from jaxstyle.weights import Weights, random_weights
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture
+def shared() -> Path:
+    """Folder of development data beside the checkout; the test is skipped where there is none."""
+    if not SHARED.is_dir():
+        pytest.skip("needs ../shared, which is not part of the project")
+    return SHARED
+
+
+@pytest.fixture
+def x64():
+    """Double precision for one test."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def network() -> Weights:
+    """A VGG-19 of 4 to 8 channels with random weights."""
+    blocks = ((4, 4), (6, 6), (8,) * 4, (8,) * 4, (8,))
+    return random_weights(seed=1, network=VGG(blocks=blocks, border="reflect"))
+
+
+@pytest.fixture
+def references() -> References:
+    """A content and a style image of different shapes, smooth plus noise."""
+    def picture(seed: int, height: int, width: int) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        y, x = np.mgrid[:height, :width] / 8
+        waves = np.stack([np.sin(x + seed), np.cos(y * 1.3), np.sin(x * y / 4)], -1) * 0.3 + 0.5
+        return np.clip(waves + rng.normal(0, 0.1, waves.shape), 0, 1).astype(np.float32)
+
+    return References(content=picture(0, 32, 40), styles=(picture(1, 36, 32),))
+
+
+def to64(tree):
+    """Every array of a pytree in double precision."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64) if np.ndim(leaf) else leaf, tree)

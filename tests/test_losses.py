@@ -1,0 +1,202 @@
+"""Terms: values against formulas written out in NumPy, gradients against finite differences, invariances."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from jaxstyle.errors import JaxstyleError
+from jaxstyle.losses import (
+    TERMS,
+    Content,
+    Gram,
+    Pixel,
+    Range,
+    TotalVariation,
+    content_loss,
+    gram_loss,
+    gram_matrix,
+    range_penalty,
+    total_variation,
+)
+from jaxstyle.pytrees import replace
+from jaxstyle.references import References
+
+RNG = np.random.default_rng(0)
+F = RNG.normal(size=(5, 7, 4))
+P = RNG.normal(size=(5, 7, 4))
+STYLE = RNG.normal(size=(3, 6, 4))
+LAYERS = ("a", "b")
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+
+def gram_by_loops(features: np.ndarray) -> np.ndarray:
+    h, w, c = features.shape
+    total = np.zeros((c, c))
+    for i in range(h):
+        for j in range(w):
+            for a in range(c):
+                for b in range(c):
+                    total[a, b] += features[i, j, a] * features[i, j, b]
+    return total / (h * w)
+
+
+def test_gram_matrix_equals_loops():
+    np.testing.assert_allclose(gram_matrix(jnp.asarray(F)), gram_by_loops(F), rtol=1e-12)
+
+
+def test_gram_does_not_see_where_things_are():
+    shuffled = np.random.default_rng(1).permutation(F.reshape(-1, 4)).reshape(F.shape)
+    np.testing.assert_allclose(gram_matrix(jnp.asarray(F)), gram_matrix(jnp.asarray(shuffled)), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("normalization", "expected"), [
+    ("paper", lambda s, c, a: s / (4 * c**2)),
+    ("neural-style", lambda s, c, a: np.square(s**0.5 / c).sum() / c**2),
+    ("gatys-notebook", lambda s, c, a: s / c**2),
+    ("relative", lambda s, c, a: s / np.square(a).sum()),
+])
+def test_gram_loss_equals_formula(normalization, expected):
+    target = gram_by_loops(STYLE)
+    squares = np.square(gram_by_loops(F) - target).sum()
+    loss = gram_loss(jnp.asarray(F), jnp.asarray(target), normalization)
+    np.testing.assert_allclose(loss, expected(squares, 4, target), rtol=1e-12)
+
+
+def test_paper_normalization_is_equation_4_for_images_of_one_size():
+    n = F.shape[0] * F.shape[1]
+    g, a = gram_by_loops(F) * n, gram_by_loops(P) * n
+    expected = np.square(g - a).sum() / (4 * 4**2 * n**2)
+    np.testing.assert_allclose(gram_loss(jnp.asarray(F), gram_matrix(jnp.asarray(P)), "paper"), expected)
+
+
+@pytest.mark.parametrize(("normalization", "expected"), [
+    ("mean", np.square(F - P).mean()), ("paper", 0.5 * np.square(F - P).sum()),
+    ("relative", np.square(F - P).sum() / np.square(P).sum()),
+])
+def test_content_loss_equals_formula(normalization, expected):
+    np.testing.assert_allclose(content_loss(jnp.asarray(F), jnp.asarray(P), normalization), expected)
+
+
+def total_variation_by_loops(x: np.ndarray, form: str) -> tuple[float, int, int]:
+    h, w, c = x.shape
+    total, across, down = 0.0, h * (w - 1) * c, (h - 1) * w * c
+    parts = [0.0, 0.0]
+    for k in range(c):
+        for i in range(h):
+            for j in range(w):
+                dx = x[i, j + 1, k] - x[i, j, k] if j + 1 < w else None
+                dy = x[i + 1, j, k] - x[i, j, k] if i + 1 < h else None
+                if form == "power":
+                    total += (dx**2 + dy**2) ** 1.25 if dx is not None and dy is not None else 0.0
+                for index, d in enumerate((dx, dy)):
+                    if d is not None:
+                        parts[index] += d**2 if form == "squared" else abs(d)
+    if form == "power":
+        return total, total / ((h - 1) * (w - 1) * c)
+    return sum(parts), parts[0] / across + parts[1] / down
+
+
+@pytest.mark.parametrize("form", ["squared", "l1", "power"])
+def test_total_variation_equals_loops(form):
+    x = RNG.uniform(size=(5, 6, 3))
+    add, mean = total_variation_by_loops(x, form)
+    np.testing.assert_allclose(total_variation(jnp.asarray(x), form, "sum"), add, rtol=1e-12)
+    np.testing.assert_allclose(total_variation(jnp.asarray(x), form, "mean"), mean, rtol=1e-12)
+
+
+def test_range_penalty_counts_only_what_is_outside():
+    x = np.full((2, 2, 3), 0.5)
+    assert range_penalty(jnp.asarray(x)) == 0
+    x[0, 0] = (1.5, -0.25, 0.2)
+    np.testing.assert_allclose(range_penalty(jnp.asarray(x)), (0.5**2 + 0.25**2) / 12)
+
+
+def every_term():
+    content = [Content(layers=LAYERS, layer_weights=(1.0, 0.3), normalization=n)
+               for n in ("mean", "paper", "relative")]
+    gram = [Gram(layers=LAYERS, layer_weights=(1.0, 0.3), normalization=n)
+            for n in ("paper", "neural-style", "gatys-notebook", "relative")]
+    tv = [TotalVariation(form=f, reduction=r) for f in ("squared", "l1", "power") for r in ("mean", "sum")]
+    return [*content, *gram, *tv, Pixel(), Range()]
+
+
+def setting():
+    def features(seed, shape):
+        rng = np.random.default_rng(seed)
+        return {layer: jnp.asarray(rng.normal(size=(*shape, 4))) for layer in LAYERS}
+
+    image = jnp.asarray(np.random.default_rng(3).uniform(-0.2, 1.2, (6, 6, 3)))
+    content = jnp.asarray(np.random.default_rng(4).uniform(size=(6, 6, 3)))
+    references = References(content=content, styles=(content,))
+    of = References(content=features(5, (3, 3)), styles=(features(6, (4, 2)),))
+    return image, features(7, (3, 3)), references, of
+
+
+def test_every_term_is_in_the_matrix():
+    assert {type(term) for term in every_term()} == set(TERMS)
+
+
+@pytest.mark.parametrize("term", every_term(), ids=lambda t: "-".join(
+    str(v) for v in (type(t).__name__, getattr(t, "normalization", ""), getattr(t, "form", ""),
+                     getattr(t, "reduction", "")) if v))
+def test_contract_of_every_term(term):
+    image, found, references, of = setting()
+    target = term.target(references, of)
+    value = term.loss(image, found, target)
+    assert value.shape == () and np.isfinite(value) and value > 0
+    np.testing.assert_allclose(jax.jit(term.loss)(image, found, target), value, rtol=1e-12)
+    batch = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf * 0.9]), (image, found))
+    mapped = jax.vmap(lambda i, f: term.loss(i, f, target))(*batch)
+    single = [term.loss(*jax.tree.map(lambda leaf, k=k: leaf[k], batch), target) for k in (0, 1)]
+    np.testing.assert_allclose(mapped, single, rtol=1e-12)
+    check_grads(lambda i, f: term.loss(i, f, target), (image, found), order=1, modes=["rev"],
+                eps=1e-6, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("term", every_term(), ids=lambda t: type(t).__name__)
+def test_zero_at_its_reference(term):
+    _, _, references, of = setting()
+    flat = jnp.full((6, 6, 3), 0.5)
+    references = replace(references, {"content": flat})
+    of = References(content=of.content, styles=(of.content,))
+    value = term.loss(flat, of.content, term.target(references, of))
+    np.testing.assert_allclose(value, 0, atol=1e-24)
+
+
+def test_blending_targets_differs_from_blending_losses_by_a_constant():
+    _, _, references, of = setting()
+    rng = np.random.default_rng(8)
+    other = {layer: jnp.asarray(rng.normal(size=(5, 5, 4))) for layer in LAYERS}
+    both = References(content=None, styles=(of.styles[0], other))
+    term = Gram(layers=LAYERS, layer_weights=(1.0, 0.5), blend=(3.0, 1.0))
+    gaps = []
+    for seed in (1, 2):
+        x = {layer: jnp.asarray(np.random.default_rng(seed).normal(size=(3, 3, 4))) for layer in LAYERS}
+        single = [term.loss(jnp.zeros(()), x,
+                            replace(term, {"blend": ()}).target(references, References(styles=(s,))))
+                  for s in both.styles]
+        blended = term.loss(jnp.zeros(()), x, term.target(references, both))
+        gaps.append(0.75 * single[0] + 0.25 * single[1] - blended)
+    np.testing.assert_allclose(gaps[0], gaps[1], rtol=1e-9)
+
+
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda: Content(normalization="sum"), "sum"),
+    (lambda: Content(layers=("a", "b")), "2 layers"),
+    (lambda: Gram(normalization="frobenius"), "frobenius"),
+    (lambda: TotalVariation(form="cubic"), "cubic"),
+    (lambda: TotalVariation(reduction="median"), "median"),
+    (lambda: Gram(layers=LAYERS, layer_weights=(1.0, 1.0), blend=(1.0, 2.0)).target(*setting()[2:]),
+     "2 coefficients for 1"),
+    (lambda: Content().target(References(), References()), "content image"),
+    (lambda: Pixel().target(References(), References()), "content image"),
+    (lambda: Gram().target(References(), References()), "style image"),
+])
+def test_mistakes_are_named(make, message):
+    with pytest.raises(JaxstyleError, match=message):
+        make()
