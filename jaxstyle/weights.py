@@ -12,6 +12,7 @@ import hashlib
 import importlib.resources
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from jaxstyle import backbones, ops
+from jaxstyle.atomic import write_whole
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.pytrees import pytree, static
 
@@ -183,36 +185,71 @@ def read_weights(path: Path, name: str) -> Weights:
     try:
         with safe_open(str(path), framework="numpy") as file:
             metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key).astype(np.float32) for key in file.keys()}  # noqa: SIM118
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise JaxstyleError(f"{path}: no such weights file") from None
     except (SafetensorError, OSError) as error:
         raise JaxstyleError(f"{path}: not a complete safetensors file ({error})") from None
     if "architecture" not in metadata:
         raise JaxstyleError(f"{path}: names no architecture; make it with `jaxstyle weights port`")
+    if metadata.get("content_sha256", content := content_sha256(tensors)) != content:
+        raise JaxstyleError(
+            f"{path}: damaged: its numbers have the hash {content[:12]}…, expected "
+            f"{metadata['content_sha256'][:12]}…; fetch or port it again"
+        )
     network = backbones.build(metadata["architecture"], json.loads(metadata.get("config", "{}")))
-    params = unflatten_dict({tuple(key.rsplit("/", 1)): jnp.asarray(value)
+    params = unflatten_dict({tuple(key.rsplit("/", 1)): jnp.asarray(value, jnp.float32)
                              for key, value in tensors.items()})
-    preprocess = params.pop("preprocess")
+    preprocess = params.pop("preprocess", {})
+    if preprocess.keys() != {"kernel", "bias"}:
+        raise JaxstyleError(f"{path}: has no preprocess/kernel and preprocess/bias; port it again")
     return Weights(params=params, matrix=preprocess["kernel"], offset=preprocess["bias"],
                    network=network, name=name, sha256=sha256(path))
 
 
+def read_notes(path: Path) -> dict[str, str]:
+    """The metadata of a weights file: architecture, convention, licence, origin and so on.
+
+    Raises:
+      JaxstyleError: missing, or not a safetensors file.
+    """
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise JaxstyleError(f"{path}: not a complete safetensors file ({error})") from None
+
+
 def write_weights(path: Path, weights: Weights, architecture: str, **metadata: str) -> None:
-    """Write one safetensors file, atomically; `config` (the module's attributes) is added."""
+    """Write one safetensors file, atomically, with `metadata`.
+
+    The module's attributes (`config`) and the hash of all numbers (`content_sha256`) are added.
+
+    Raises:
+      JaxstyleError: the folder or the file cannot be written.
+    """
     flat = flatten_dict(weights.params)
     tensors = {"/".join(key): np.asarray(value) for key, value in flat.items()}
     tensors["preprocess/kernel"] = np.asarray(weights.matrix)
     tensors["preprocess/bias"] = np.asarray(weights.offset)
     config = json.dumps(attributes_of(weights.network))
-    metadata = {**metadata, "architecture": architecture, "config": config}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    metadata = {**metadata, "architecture": architecture, "config": config,
+                "content_sha256": content_sha256(tensors)}
     try:
-        temporary.write_bytes(_serialise(tensors, metadata))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise JaxstyleError(f"{path}: cannot be written ({error.strerror})") from None
+    write_whole(path, _serialise(tensors, metadata))
+
+
+def content_sha256(tensors: Mapping[str, np.ndarray]) -> str:
+    """Hex SHA-256 of named arrays: names, shapes, types and numbers."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        array = np.ascontiguousarray(tensors[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.data)
+    return digest.hexdigest()
 
 
 def _serialise(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
