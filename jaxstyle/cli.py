@@ -14,6 +14,7 @@ from rich.console import Console
 from tyro.conf import FlagCreatePairsOff, Positional, arg, subcommand
 
 from jaxstyle import recipes
+from jaxstyle.cli_sweep import Report, Sweep, best_available
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.overrides import override, split_overrides
 from jaxstyle.pytrees import paths, replace
@@ -27,7 +28,7 @@ from jaxstyle.runs import (
     recorded_weights,
 )
 from jaxstyle.stylize import Recipe
-from jaxstyle.weights import available, cache_dir, load_weights
+from jaxstyle.weights import cache_dir, load_weights
 
 Settings = dict[str, str]
 
@@ -147,14 +148,10 @@ class Recipes:
         return 0
 
 
-def best_available() -> str:
-    """The full network if it was fetched, else the bundled one, else random numbers."""
-    names = available()
-    return next(name for name in ("vgg19", "vgg19-slim", "random") if name in names)
-
-
 Command = (
     Annotated[Stylize, subcommand("stylize")]
+    | Annotated[Sweep, subcommand("sweep")]
+    | Annotated[Report, subcommand("report")]
     | Annotated[Replay, subcommand("replay")]
     | Annotated[Recipes, subcommand("recipes")]
 )

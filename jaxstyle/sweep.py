@@ -186,13 +186,14 @@ def run_lanes(batch: Batch, *, stops: Sequence[int] = (), resume: Lanes | None =
         compiled = advance_lanes.lower(batch.weights, recipes, aims, search, 1, CHUNK_STEPS,
                                        batch.mesh).compile()
         fields = {"memory": memory_needed(compiled), "compile_seconds": time.perf_counter() - started}
-        yield (at := _snapshot(batch, search, {}, index, step, **fields))
+        previous = search.best.x
+        yield _snapshot(batch, search, {}, index, step, **fields)
         local_stops = [stop - before for stop in stops]
-        for search, losses, step in _advancing(batch, aims, search, index, step, local_stops):
-            yield (at := _snapshot(batch, search, losses, index, step))
+        for after, losses, done in _advancing(batch, aims, search, index, step, local_stops):
+            yield (at := _snapshot(batch, after, losses, index, done))
             if not at.alive.any():
                 return
-        previous = search.best.x
+            previous = after.best.x
 
 
 def _advancing(batch: Batch, aims: Any, search: Search, index: int, step: int, stops: Sequence[int]
@@ -270,19 +271,29 @@ def fitting_width(weights: Weights, references: Sequence[References], recipes: S
     return width
 
 
+def aim_shapes(batch: Batch, index: int) -> Any:
+    """Shapes of the targets of a stage, with their places."""
+    return _on_lanes(batch, jax.eval_shape(
+        partial(aim_lanes, stage=index, mesh=batch.mesh, shared=batch.shared),
+        batch.weights, batch.references, batch.recipes))
+
+
+def search_shapes(batch: Batch, index: int) -> Search:
+    """Shapes of the searches of a stage, with their places."""
+    first = partial(begin_lanes, stage=index, previous=None, mesh=batch.mesh, shared=batch.shared)
+    return _on_lanes(batch, jax.eval_shape(first, batch.weights, batch.references, batch.recipes,
+                                           aim_shapes(batch, index)))
+
+
+def _on_lanes(batch: Batch, tree: Any) -> Any:
+    lanes = NamedSharding(batch.mesh, P(AXIS))
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=lanes), tree)
+
+
 def compile_stage(batch: Batch, index: int) -> Any:
     """The compiled `advance_lanes` of a stage, from shapes alone."""
-    lanes = NamedSharding(batch.mesh, P(AXIS))
-
-    def on_lanes(tree: Any) -> Any:
-        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=lanes), tree)
-
-    aims = on_lanes(jax.eval_shape(partial(aim_lanes, stage=index, mesh=batch.mesh, shared=batch.shared),
-                                   batch.weights, batch.references, batch.recipes))
-    first = partial(begin_lanes, stage=index, previous=None, mesh=batch.mesh, shared=batch.shared)
-    search = on_lanes(jax.eval_shape(first, batch.weights, batch.references, batch.recipes, aims))
-    return advance_lanes.lower(batch.weights, batch.recipes, aims, search, 1, CHUNK_STEPS,
-                               batch.mesh).compile()
+    return advance_lanes.lower(batch.weights, batch.recipes, aim_shapes(batch, index),
+                               search_shapes(batch, index), 1, CHUNK_STEPS, batch.mesh).compile()
 
 
 def memory_budget(mesh: Mesh) -> int:

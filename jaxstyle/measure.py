@@ -1,0 +1,68 @@
+"""One yardstick for results of different recipes: how far from the photo, how far from the painting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxstyle.losses import gram_matrix
+from jaxstyle.references import References
+from jaxstyle.stylize import Recipe, fit
+from jaxstyle.weights import Weights
+
+CONTENT_LAYERS = ("relu4_2",)
+STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+
+
+def yardstick(weights: Weights, recipe: Recipe) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Content and style layers to compare at: the paper's where the network has them, else the recipe's."""
+    known = set(weights.network.layers)
+    if known.issuperset(CONTENT_LAYERS + STYLE_LAYERS):
+        return CONTENT_LAYERS, STYLE_LAYERS
+    layers = {type(term).__name__: term.layers for term in recipe.terms.values() if term.layers}
+    some = tuple(sorted({layer for chosen in layers.values() for layer in chosen}))
+    return layers.get("Content", some), layers.get("Gram", some)
+
+
+def relative_distance(a: Array, b: Array) -> Array:
+    """‖a − b‖² / ‖b‖²: 0 for equal arrays, about 1 for unrelated small ones."""
+    tiny = jnp.finfo(b.dtype).tiny
+    return jnp.sum(jnp.square(a - b)) / jnp.maximum(jnp.sum(jnp.square(b)), tiny)
+
+
+@partial(jax.jit, static_argnames=("content_layers", "style_layers"))
+def distances(weights: Weights, references: References, image: Array,
+              content_layers: tuple[str, ...], style_layers: tuple[str, ...]) -> dict[str, Array]:
+    """Distances of an image `[H, W, 3]` from its (already fitted) references, without units.
+
+    "content": mean over layers of ‖F − P‖² / ‖P‖²; "style": the same of Gram matrices per position, averaged
+    over the styles. A reference that is not there has no entry.
+    """
+    layers = tuple(sorted({*content_layers, *style_layers}))
+    of = weights.features(image, layers)
+    found = {}
+    if references.content is not None and content_layers:
+        target = weights.features(references.content, layers)
+        found["content"] = mean([relative_distance(of[n], target[n]) for n in content_layers])
+    if references.styles and style_layers:
+        styles = [weights.features(style, layers) for style in references.styles]
+        found["style"] = mean([relative_distance(gram_matrix(of[n]), gram_matrix(style[n]))
+                               for style in styles for n in style_layers])
+    return found
+
+
+def mean(values: Sequence[Array]) -> Array:
+    return sum(values, start=jnp.zeros(())) / len(values)
+
+
+def measured(weights: Weights, references: References, recipe: Recipe, image: Any) -> dict[str, float]:
+    """`distances` of a result at its last stage's size, as numbers."""
+    fitted = fit(references, recipe.stages[-1], recipe.style_scale)
+    content_layers, style_layers = yardstick(weights, recipe)
+    values = distances(weights, fitted, jnp.asarray(image), content_layers, style_layers)
+    return {name: float(value) for name, value in values.items()}

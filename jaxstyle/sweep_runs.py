@@ -1,0 +1,316 @@
+"""Runs a planned sweep into a folder: groups, batches, results as they finish, and going on after a stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from jaxstyle.errors import JaxstyleError
+from jaxstyle.images import save
+from jaxstyle.measure import measured
+from jaxstyle.pytrees import stack
+from jaxstyle.references import References
+from jaxstyle.runs import Files, load_references, manifest
+from jaxstyle.stylize import Recipe, aim, begin, network_for
+from jaxstyle.sweep import Batch, Lanes, fitting_width, group_key, lane_mesh, place, run_lanes
+from jaxstyle.sweep_files import (
+    FAILED,
+    FINISHED,
+    FORMAT,
+    MANIFEST,
+    RUNNING,
+    History,
+    Saved,
+    fingerprint,
+    finite,
+    is_finished,
+    lane_folder,
+    load_state,
+    read_json,
+    save_state,
+    write_json,
+    write_result,
+)
+from jaxstyle.sweep_plan import Lane, varied_paths
+from jaxstyle.weights import Weights, load_weights
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a sweep is run; none of it changes a result.
+
+    Attributes:
+      width: lanes per batch and device; None: as many as fit and pay.
+      snapshots: steps (over all stages) after which each lane's picture is kept too.
+      save_seconds: how often the state of running lanes is saved.
+      process, processes: which share of the lanes is this process's.
+    """
+
+    width: int | None = None
+    snapshots: tuple[int, ...] = ()
+    save_seconds: float = 30.0
+    process: int = 0
+    processes: int = 1
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a sweep is: lane-steps of this process done and in all, and the batch that runs.
+
+    `lanes` are indices of the batch, `snapshot` where it is; `finished` counts lanes, `groups` programs.
+    """
+
+    done: int
+    total: int
+    finished: int
+    lanes: tuple[int, ...]
+    snapshot: Lanes
+    group: int
+    groups: int
+
+
+@dataclass
+class Running:
+    """A lane that is being run."""
+
+    index: int
+    lane: Lane
+    record: dict[str, Any]
+    folder: Path
+    history: History = field(default_factory=History)
+    saved: Saved | None = None
+
+    @property
+    def elapsed(self) -> float:
+        """Wall seconds before this session."""
+        return self.saved.history.seconds[-1] if self.saved and self.saved.history.seconds else 0.0
+
+
+@cache
+def references_of(files: Files) -> References:
+    """Reference images, read once per sweep."""
+    return load_references(files)
+
+
+def total_steps(lane: Lane) -> int:
+    """Steps of a lane over all stages."""
+    return sum(stage.steps for stage in lane.recipe.stages)
+
+
+def write_plan(directory: Path, lanes: Sequence[Lane], records: Sequence[Mapping[str, Any]], title: str,
+               about: str = "") -> None:
+    """Record what a sweep is to do, before any work; a folder that holds the same plan is taken over.
+
+    Raises:
+      JaxstyleError: the folder holds something else.
+    """
+    prints = [fingerprint(record) for record in records]
+    old = read_json(directory / MANIFEST)
+    if old is None and directory.is_dir() and any(directory.iterdir()):
+        raise JaxstyleError(f"{directory}: is not empty and holds no sweep; choose another folder with -o")
+    if old is not None and (old.get("format") != FORMAT
+                            or [lane["fingerprint"] for lane in old["lanes"]] != prints):
+        raise JaxstyleError(f"{directory}: holds another sweep; choose another folder with -o")
+    entries = [{"labels": dict(lane.labels), "fingerprint": key} for lane, key in zip(lanes, prints)]
+    (directory / "lanes").mkdir(parents=True, exist_ok=True)
+    write_json(directory / MANIFEST, {
+        "format": FORMAT, "title": title, "about": about, "status": RUNNING,
+        "axes": axes_of(lanes), "varied": varied_paths(lanes), "lanes": entries,
+        "created": (old or {}).get("created", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())),
+        "versions": records[0]["versions"], "device": records[0]["device"], "devices": jax.device_count(),
+    })
+
+
+def axes_of(lanes: Sequence[Lane]) -> list[dict[str, Any]]:
+    """Names and values of the axes, in the order of the lanes."""
+    values: dict[str, dict[str, None]] = {}
+    for lane in lanes:
+        for name, label in lane.labels.items():
+            values.setdefault(name, {})[label] = None
+    return [{"name": name, "values": list(labels)} for name, labels in values.items()]
+
+
+def set_status(directory: Path, status: str) -> None:
+    """Change the status of a plan."""
+    write_json(directory / MANIFEST, {**(read_json(directory / MANIFEST) or {}), "status": status})
+
+
+def run_sweep(directory: Path, lanes: Sequence[Lane], *, title: str = "", about: str = "",
+              options: Options = Options(), mesh: Mesh | None = None) -> Iterator[Progress]:
+    """Runs all lanes of this process into a folder; lanes that are finished there are left alone.
+
+    Raises:
+      JaxstyleError: the folder holds something else, or an input cannot be used.
+    """
+    mesh = mesh or lane_mesh()
+    weights = {name: load_weights(name) for name in {lane.weights for lane in lanes}}
+    records = [manifest(lane.recipe, lane.files, weights[lane.weights], labels=dict(lane.labels))
+               for lane in lanes]
+    if options.process == 0:
+        write_plan(directory, lanes, records, title, about)
+    groups = grouped(lanes, options)
+    total = sum(total_steps(lanes[i]) for group in groups for i in group)
+    done = finished = 0
+    for number, group in enumerate(groups):
+        waiting = [Running(i, lanes[i], records[i], lane_folder(directory, i)) for i in group
+                   if not is_finished(lane_folder(directory, i), records[i])]
+        done += sum(total_steps(lanes[i]) for i in group) - sum(total_steps(run.lane) for run in waiting)
+        finished += len(group) - len(waiting)
+        network = weights[lanes[group[0]].weights]
+        measuring = network.prepared()
+        for runs, batch, resume in batches(waiting, network, options, mesh):
+            for at in run_batch(runs, batch, resume, measuring, options):
+                steps = sum(stage.steps for stage in batch.recipes.stages[: at.stage]) + at.step
+                yield Progress(done + len(runs) * steps, total, finished,
+                               tuple(run.index for run in runs), at, number, len(groups))
+            done += sum(total_steps(run.lane) for run in runs)
+            finished += len(runs)
+    if options.process == 0 and options.processes == 1:
+        set_status(directory, FINISHED)
+
+
+def grouped(lanes: Sequence[Lane], options: Options) -> list[list[int]]:
+    """Indices of lanes that share a program, and of them this process's share."""
+    groups: dict[Any, list[int]] = {}
+    for i, lane in enumerate(lanes):
+        key = lane.weights, group_key(lane.recipe, references_of(lane.files))
+        groups.setdefault(key, []).append(i)
+    shares = ([i for position, i in enumerate(group)
+               if position * options.processes // len(group) == options.process]
+              for group in groups.values())
+    return [share for share in shares if share]
+
+
+def batches(waiting: Sequence[Running], weights: Weights, options: Options, mesh: Mesh
+            ) -> Iterator[tuple[list[Running], Batch, Lanes | None]]:
+    """A group's unfinished lanes in batches; lanes interrupted at the same step go on together."""
+    if not waiting:
+        return
+    for run in waiting:
+        run.saved = usable_state(run, weights)
+    places = [(run.saved.stage, run.saved.step) if run.saved else (-1, 0) for run in waiting]
+    width = chosen_width(waiting, weights, options, mesh)
+    for where in sorted(set(places), reverse=True):
+        runs = [run for run, there in zip(waiting, places) if there == where]
+        for i in range(0, len(runs), width):
+            some = runs[i : i + width]
+            batch = place(weights, [references_of(run.lane.files) for run in some],
+                          [run.lane.recipe for run in some], width, mesh)
+            yield some, batch, resumed(some)
+
+
+def usable_state(run: Running, weights: Weights) -> Saved | None:
+    """The saved state of a lane if it is whole and of this very program."""
+    saved = load_state(run.folder, fingerprint(run.record))
+    if saved is None or saved.stage >= len(run.lane.recipe.stages):
+        return None
+    like = search_shape(weights, references_of(run.lane.files), run.lane.recipe, saved.stage)
+    return saved if saved.fits(like) else None
+
+
+def search_shape(weights: Weights, references: References, recipe: Recipe, stage: int) -> Any:
+    """The search of a stage, as shapes."""
+    network = network_for(weights, recipe)
+    aims = jax.eval_shape(partial(aim, stage=stage), network, references, recipe)
+    return jax.eval_shape(partial(begin, stage=stage, previous=None), network, references, recipe, aims)
+
+
+def chosen_width(runs: Sequence[Running], weights: Weights, options: Options, mesh: Mesh) -> int:
+    """Lanes per batch over all devices."""
+    if options.width is not None:
+        return options.width * mesh.devices.size
+    return fitting_width(weights, [references_of(run.lane.files) for run in runs],
+                         [run.lane.recipe for run in runs], mesh)
+
+
+def resumed(runs: Sequence[Running]) -> Lanes | None:
+    """The saved state of lanes, all at one step, as one batch; None if they start anew."""
+    states = [run.saved for run in runs if run.saved]
+    if not states:
+        return None
+    for run, saved in zip(runs, states):
+        run.history = saved.history
+    first = states[0]
+    search = stack([saved.search for saved in states])
+    return Lanes(images=search.best.x, search=search, losses={}, alive=np.ones(len(runs), bool),
+                 stage=first.stage, step=first.step,
+                 steps=runs[0].lane.recipe.stages[first.stage].steps)
+
+
+def run_batch(runs: Sequence[Running], batch: Batch, resume: Lanes | None, weights: Weights,
+              options: Options) -> Iterator[Lanes]:
+    """Runs a batch, keeps its records, saves its state now and then, and writes its results."""
+    began = last_save = time.monotonic()
+    stages = batch.recipes.stages
+    compile_seconds = 0.0
+    for run in runs:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        write_json(run.folder / MANIFEST, {**run.record, "status": RUNNING,
+                                           "fingerprint": fingerprint(run.record)})
+    before = 0.0
+    fresh = resume is None
+    for at in run_lanes(batch, stops=options.snapshots, resume=resume):
+        now = time.monotonic() - began
+        offset = sum(stage.steps for stage in stages[: at.stage])
+        compile_seconds += at.compile_seconds
+        note(runs, at, offset, before, now, first=fresh)
+        fresh, before = False, now
+        if at.step and offset + at.step in options.snapshots:
+            for run, image, alive in zip(runs, np.asarray(at.images), at.alive):
+                if alive:
+                    save(run.folder / f"step-{offset + at.step:05d}.png", image)
+        if at.step and time.monotonic() - last_save >= options.save_seconds:
+            for i, run in enumerate(runs):
+                search = jax.tree.map(lambda leaf: leaf[i], at.search)  # noqa: B023
+                save_state(run.folder, search, at.stage, at.step, run.history, fingerprint(run.record))
+            last_save = time.monotonic()
+        yield at
+        last = at
+    images = np.asarray(last.images)
+    common = {"compile_seconds": round(compile_seconds, 3), "lanes_in_batch": len(runs),
+              "batch_seconds": round(time.monotonic() - began, 3)}
+    for i, run in enumerate(runs):
+        settle(run, last, i, images[i], weights, common)
+
+
+def note(runs: Sequence[Running], at: Lanes, offset: int, before: float, now: float, first: bool) -> None:
+    """Add the steps since the last snapshot to the history of each lane."""
+    iterate = at.search.iterate
+    if first:
+        values = {"total": iterate.value, **iterate.parts}
+        for i, run in enumerate(runs):
+            run.history.add([0], [now], {name: [value[i]] for name, value in values.items()})
+    elif at.losses:
+        count = next(iter(at.losses.values())).shape[1]
+        steps = range(offset + at.step - count + 1, offset + at.step + 1)
+        for i, run in enumerate(runs):
+            seconds = run.elapsed + np.linspace(before, now, count + 1)[1:]
+            run.history.add(steps, list(seconds), {name: v[i] for name, v in at.losses.items()})
+
+
+def settle(run: Running, at: Lanes, i: int, image: np.ndarray, weights: Weights, common: Mapping[str, Any]
+           ) -> None:
+    """Write the result of a lane whose batch has ended."""
+    best = at.search.best
+    good = bool(np.isfinite(image).all())
+    outcome = {
+        "status": FINISHED if at.alive[i] else FAILED,
+        "steps": run.history.steps[-1], "seconds": run.history.seconds[-1],
+        "loss": finite(float(best.value[i])),
+        "parts": {name: finite(float(part[i])) for name, part in best.parts.items()},
+        "failures": int(at.search.failures[i]), **common,
+    }
+    if not at.alive[i]:
+        outcome["reason"] = "no finite loss; use smaller weights or a smaller learning rate"
+    if good:
+        outcome["distances"] = measured(weights, references_of(run.lane.files), run.lane.recipe, image)
+    record = {**run.record, **outcome, "fingerprint": fingerprint(run.record)}
+    write_result(run.folder, record, image if good else None, run.history)
