@@ -9,11 +9,9 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-import tomllib
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,9 +30,10 @@ from rich.progress import (
 from jaxstyle.atomic import write_whole
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.ports import convert
+from jaxstyle.registry import Entry, Published, registry
+from jaxstyle.verify import notes_of
 from jaxstyle.weights import (
     Weights,
-    bundled_dir,
     cache_dir,
     read_weights,
     sha256,
@@ -48,35 +47,6 @@ except ImportError:  # Windows: two processes then download twice, each into a f
 
 TIMEOUT = (10, 30)  # seconds to connect, and between two pieces of the answer
 PIECE = 1 << 16
-
-
-@dataclass(frozen=True)
-class Published:
-    """A file that holds a network: where, its hash as "md5:…" or "sha256:…" ("" unknown), its input."""
-
-    url: str
-    hash: str
-    convention: str
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A network of the registry; its files are mirrors, tried in turn."""
-
-    architecture: str
-    licence: str
-    origin: str
-    files: tuple[Published, ...]
-
-
-def registry(path: Path | None = None) -> dict[str, Entry]:
-    """Every network that can be fetched, by name; from `weights/registry.toml`."""
-    content = tomllib.loads((path or bundled_dir() / "registry.toml").read_text(encoding="utf-8"))
-    return {
-        name: Entry(entry["architecture"], entry["licence"], entry["origin"],
-                    tuple(Published(**file) for file in entry["files"]))
-        for name, entry in content.items()
-    }
 
 
 def fetch(
@@ -165,6 +135,7 @@ def _port(name: str, entry: Entry, published: Published, source: Path, target: P
     """Convert a checked file and write it as `target`."""
     weights, _, notes = convert(source, name, entry.architecture, published.convention)
     notes |= {"licence": entry.licence, "origin": entry.origin, "url": published.url}
+    notes |= notes_of(weights)
     write_weights(target, weights, entry.architecture, **notes)
     return read_weights(target, name)
 

@@ -15,12 +15,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pooch
 
 from jaxstyle import backbones
 from jaxstyle.backbones import VGG, VGG16, VGG19, parameter_shapes
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.naming import guess_architecture, own_name
 from jaxstyle.sources import Source, read_source
+from jaxstyle.verify import notes_of
 from jaxstyle.weights import CONVENTIONS, Weights, read_weights, sha256, write_weights
 
 ARCHITECTURES = ("vgg19", "vgg16", "alexnet", "resnet50", "squeezenet1_1", "googlenet")
@@ -55,7 +57,7 @@ def port(
       JaxstyleError: a damaged file, a layer that is missing or of another shape, an unknown name.
     """
     weights, arch, notes = convert(source, target.stem, arch, convention, border)
-    notes |= {"licence": licence, "origin": origin or notes["source"]}
+    notes |= {"licence": licence, "origin": origin or notes["source"]} | notes_of(weights)
     write_weights(target, weights, arch, **notes)
     return read_weights(target, target.stem)
 
@@ -83,7 +85,7 @@ def convert(
     )
     return weights, arch, {
         "convention": convention, "source": f"{source.name} ({read.format})",
-        "source_sha256": sha256(source),
+        "source_sha256": sha256(source), "source_md5": pooch.file_hash(str(source), alg="md5"),
     }
 
 

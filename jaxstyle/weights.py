@@ -161,8 +161,16 @@ def load_weights(name: str | os.PathLike) -> Weights:
     Raises:
       JaxstyleError: unknown name, missing or damaged file; the message says what can be done.
     """
-    if str(name) == "random":
-        return random_weights()
+    path = weights_path(name)
+    return random_weights() if path is None else read_weights(path, name=str(name))
+
+
+def weights_path(name: str | os.PathLike) -> Path | None:
+    """The file of weights by name or path; None for the random ones, which are made in place.
+
+    Raises:
+      JaxstyleError: unknown name.
+    """
     path = Path(name)
     if path.suffix != ".safetensors":
         known = available()
@@ -172,8 +180,8 @@ def load_weights(name: str | os.PathLike) -> Weights:
                 f"`jaxstyle weights fetch {name}`, or make them from another program's file with "
                 "`jaxstyle weights port FILE`, or use the bundled network: --weights vgg19-slim"
             )
-        path = Path(str(known[str(name)]))
-    return read_weights(path, name=str(name))
+        return known[str(name)]
+    return path
 
 
 def read_weights(path: Path, name: str) -> Weights:

@@ -18,8 +18,9 @@ import pytest
 from jaxstyle import backbones
 from jaxstyle.backbones import parameter_shapes
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.fetch import Entry, Published, fetch, registry
+from jaxstyle.fetch import fetch
 from jaxstyle.ports import ARCHITECTURES
+from jaxstyle.registry import Entry, Published, registry
 from jaxstyle.weights import CONVENTIONS, bundled_dir, load_weights
 
 
