@@ -15,6 +15,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg, subcommand
 
 from jaxstyle import recipes
 from jaxstyle.cli_sweep import Report, Sweep, best_available
+from jaxstyle.cli_weights import WeightsCommand
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.overrides import override, split_overrides
 from jaxstyle.pytrees import paths, replace
@@ -154,6 +155,7 @@ Command = (
     | Annotated[Report, subcommand("report")]
     | Annotated[Replay, subcommand("replay")]
     | Annotated[Recipes, subcommand("recipes")]
+    | Annotated[WeightsCommand, subcommand("weights")]
 )
 
 
@@ -161,7 +163,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code: 0, 2 for an error of the user's, 130 if interrupted."""
     console = Console(stderr=True)
     try:
-        rest, settings = split_overrides(sys.argv[1:] if arguments is None else arguments)
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        # `weights` has no recipe: its --border is its own
+        rest, settings = (given, {}) if given[:1] == ["weights"] else split_overrides(given)
         command = tyro.cli(Command, prog="jaxstyle", args=rest, config=(FlagCreatePairsOff,),
                            description="Neural style transfer in JAX.")
         use_compilation_cache()
