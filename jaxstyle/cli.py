@@ -19,7 +19,7 @@ from jaxstyle.cli_weights import WeightsCommand
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.overrides import override, split_overrides
 from jaxstyle.pytrees import paths, replace
-from jaxstyle.render import check_output, render
+from jaxstyle.render import check_output, render, snapshot_path
 from jaxstyle.runs import (
     Files,
     load_references,
@@ -71,10 +71,11 @@ class Stylize:
         """Make the picture."""
         if not self.styles:
             raise JaxstyleError("no painting was given; try: jaxstyle stylize photo.jpg painting.jpg -o out.png")
-        check_output(self.output, self.force)
         if self.every is not None and self.every < 1:
             raise JaxstyleError("--every takes a number of steps of at least 1")
         recipe = override(self.chosen_recipe(), settings)
+        steps = range(self.every, recipe.total_steps + 1, self.every) if self.every else ()
+        check_output(self.output, self.force, [snapshot_path(self.output, step) for step in steps])
         files = Files(content=str(self.content), styles=tuple(map(str, self.styles)),
                       start=None if self.start is None else str(self.start))
         references = load_references(files)
@@ -126,7 +127,7 @@ class Replay:
         files = recorded_files(data, given, self.picture.parent)
         recipe = recipe_from_json(data["recipe"])
         return render(recorded_weights(data, self.weights), load_references(files), recipe, files, output,
-                      console=console)
+                      keep_alpha=bool(data.get("keep_alpha")), console=console)
 
 
 @dataclass(frozen=True)

@@ -110,24 +110,35 @@ on conv1_1 only; the optimiser starts afresh at each scale.
 
 
 def with_size(recipe: Recipe, size: int) -> Recipe:
-    """The recipe at another size: the last stage's longer side becomes `size`, earlier ones in proportion."""
-    last = recipe.stages[-1].size
-    stages = tuple(
-        Stage(size=size if stage.size is None or last is None else max(1, round(stage.size * size / last)),
-              steps=stage.steps)
-        for stage in recipe.stages
-    )
-    return replace(recipe, {"stages": stages})
+    """The recipe at another size: the last stage's longer side becomes `size`, earlier ones in proportion
+    (but not below 64 pixels, where deep layers have nothing left to see).
+
+    Raises:
+      JaxstyleError: `size` is below 1.
+    """
+    *earlier, last = recipe.stages
+    scale = 1.0 if last.size is None else size / last.size
+    coarse = [Stage(size=max(min(size, 64), round((stage.size or size) * scale)), steps=stage.steps)
+              for stage in earlier if size > 0]
+    return replace(recipe, {"stages": (*coarse, Stage(size=size, steps=last.steps))})
 
 
 def with_steps(recipe: Recipe, steps: int) -> Recipe:
-    """The recipe with `steps` solver steps in all, shared among its stages as before (each at least 1)."""
-    total = sum(stage.steps for stage in recipe.stages)
-    stages = tuple(
-        Stage(size=stage.size, by=stage.by, steps=max(1, round(stage.steps * steps / total)))
-        for stage in recipe.stages
-    )
-    return replace(recipe, {"stages": stages})
+    """The recipe with `steps` solver steps in all, shared among its stages as before (each at least 1).
+
+    Raises:
+      JaxstyleError: fewer steps than stages.
+    """
+    if steps < len(recipe.stages):
+        raise JaxstyleError(f"{len(recipe.stages)} stages need at least as many steps, not {steps}")
+    total, left = recipe.total_steps, steps
+    stages = []
+    for index, stage in enumerate(recipe.stages):
+        behind = len(recipe.stages) - index - 1
+        share = min(left - behind, max(1, round(stage.steps * steps / total))) if behind else left
+        stages.append(Stage(size=stage.size, by=stage.by, steps=share))
+        left -= share
+    return replace(recipe, {"stages": tuple(stages)})
 
 
 def catalogue() -> dict[str, tuple[Recipe, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,13 @@ from jaxstyle.weights import Weights
 INTERRUPTED = 130
 
 
-def check_output(path: Path, force: bool) -> None:
-    """Raise before any work if the picture could not be written in the end.
+def snapshot_path(output: Path, step: int) -> Path:
+    """Where the picture after `step` steps goes."""
+    return output.with_name(f"{output.stem}-{step:05d}{output.suffix}")
+
+
+def check_output(path: Path, force: bool, snapshots: Sequence[Path] = ()) -> None:
+    """Raise before any work if the picture (or one of its `snapshots`) could not be written in the end.
 
     Raises:
       JaxstyleError: the file exists and `force` is not set, its folder is missing, or its type is unknown.
@@ -34,8 +40,9 @@ def check_output(path: Path, force: bool) -> None:
         raise JaxstyleError(f"{path}: {'is a folder' if path.is_dir() else 'its folder does not exist'}")
     if not os.access(path.parent, os.W_OK):
         raise JaxstyleError(f"{path}: its folder cannot be written to")
-    if path.exists() and not force:
-        raise JaxstyleError(f"{path}: exists already; add --force to overwrite it")
+    for existing in (path, *snapshots):
+        if existing.exists() and not force:
+            raise JaxstyleError(f"{existing}: exists already; add --force to overwrite it")
 
 
 def headline(snapshot: Snapshot, weights: Weights) -> str:
@@ -63,7 +70,7 @@ def render(
     done_before = [sum(stage.steps for stage in recipe.stages[:i]) for i in range(len(recipe.stages))]
 
     def write(path: Path, at: Snapshot) -> None:
-        record = manifest(recipe, files, weights, **outcome)
+        record = manifest(recipe, files, weights, keep_alpha=keep_alpha, **outcome)
         mask = None if alpha is None else resize_to(alpha[..., None], *at.image.shape[:2])[..., 0]
         save(path, at.image, alpha=mask, text={TEXT_KEY: json.dumps(record)})
 
@@ -76,7 +83,7 @@ def render(
                 step = done_before[snapshot.stage] + snapshot.step
                 outcome = outcome_of(snapshot, step, began)
                 if every and snapshot.step and step % every == 0:
-                    write(output.with_name(f"{output.stem}-{step:05d}{output.suffix}"), snapshot)
+                    write(snapshot_path(output, step), snapshot)
     except KeyboardInterrupt:
         interrupted = True
     if snapshot is None:

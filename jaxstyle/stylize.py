@@ -93,6 +93,11 @@ class Recipe:
     def __post_init__(self) -> None:
         one_of("precision", self.precision, ("float32", "bfloat16"))
 
+    @property
+    def total_steps(self) -> int:
+        """Solver steps of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
 
 @pytree
 class Result:

@@ -31,10 +31,16 @@ def x64():
         yield
 
 
+@pytest.fixture(scope="session")
+def compiled_programs(tmp_path_factory) -> Path:
+    """A cache folder that tests of the command line share, so that equal programs are compiled once."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
 def network() -> Weights:
-    """A VGG-19 of 4 to 8 channels with random weights."""
-    blocks = ((4, 4), (6, 6), (8,) * 4, (8,) * 4, (8,))
+    """A VGG of 4 to 8 channels and few layers with random weights."""
+    blocks = ((4, 4), (6, 6), (8,), (8, 8), (8,))
     return random_weights(seed=1, network=VGG(blocks=blocks, border="reflect"))
 
 

@@ -68,15 +68,16 @@ class ScipyLbfgsb:
     ) -> tuple[Iterate, Workspace]:
         """Evaluations until SciPy has finished an iteration; once it has converged nothing moves."""
         flat, unravel = ravel_pytree(iterate.x)
-        bounds = jnp.stack([jnp.asarray(self.lower, flat.dtype), jnp.asarray(self.upper, flat.dtype)])
-        result = (jax.ShapeDtypeStruct((), jnp.int32), jax.ShapeDtypeStruct(flat.shape, flat.dtype),
-                  jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state))
-        routine = partial(call_setulb, history=self.history, max_linesearch=self.max_linesearch)
+        bounds = jnp.stack([jnp.asarray(bound, flat.dtype) for bound in (self.lower, self.upper)])
+        result = (jax.ShapeDtypeStruct((), jnp.int32), as_shape(bits(flat)), jax.tree.map(as_shape, state))
+        routine = partial(call_setulb, dtype=flat.dtype, history=self.history,
+                          max_linesearch=self.max_linesearch)
 
         def call(at: Iterate, work: Workspace) -> tuple[Array, Array, Workspace]:
             grad, _ = ravel_pytree(at.grad)
-            return jax.pure_callback(routine, result, bounds, at.value, grad, work,
-                                     vmap_method="sequential")
+            told = bits(jnp.concatenate([bounds, at.value[None], grad]))
+            task, x, work = jax.pure_callback(routine, result, told, work, vmap_method="sequential")
+            return task, lax.bitcast_convert_type(x, flat.dtype), work
 
         def wants_evaluation(carry: tuple[Array, Array, Workspace, Iterate]) -> Array:
             task, _, _, at = carry
@@ -93,28 +94,46 @@ class ScipyLbfgsb:
         return select(finished, at, iterate), work
 
 
+def bits(x: Array) -> Array:
+    """Numbers as 32-bit words, `[n]` or `[n, 2]` uint32: what callbacks pass on unchanged in any precision."""
+    return lax.bitcast_convert_type(x, jnp.uint32)
+
+
+def as_shape(x: Array) -> jax.ShapeDtypeStruct:
+    """Shape and type of an array."""
+    return jax.ShapeDtypeStruct(x.shape, x.dtype)
+
+
 def to_words(x: Array) -> Array:
     """Numbers as the 32-bit words of their double-precision form, `[n]` -> `[2 n]` uint32."""
     shape = jax.ShapeDtypeStruct((2 * x.size,), jnp.uint32)
-    return jax.pure_callback(lambda a: np.asarray(a, np.float64).view(np.uint32), shape, x,
-                             vmap_method="sequential")
+
+    def widen(words: Any) -> np.ndarray:
+        return np.array(words).view(x.dtype).ravel().astype(np.float64).view(np.uint32)
+
+    return jax.pure_callback(widen, shape, bits(x), vmap_method="sequential")
 
 
 def call_setulb(
-    bounds: Any, value: Any, grad: Any, work: Workspace, *, history: int, max_linesearch: int
+    told: Any, work: Workspace, *, dtype: Any, history: int, max_linesearch: int
 ) -> tuple[np.ndarray, np.ndarray, Workspace]:
-    """One call of SciPy's routine on copies of the arrays: what it asks for, its point, its workspace."""
+    """One call of SciPy's routine on copies of the arrays: what it asks for, its point, its workspace.
+
+    Args:
+      told: `bits` of lower bound, upper bound, value and gradient in one array of type `dtype`.
+    """
+    low, high, value, *_ = known = np.array(told).view(dtype).ravel().astype(np.float64)
     x = np.array(work.x).view(np.float64)
     reals = np.array(work.reals).view(np.float64)
     integers = np.array(work.integers)
-    n, dtype = x.size, np.asarray(grad).dtype
+    n = x.size
     iwa, task, lsave, isave, ln_task = np.split(integers, np.cumsum([3 * n, 2, 4, 44]))
     if task[0] in (START, NEW_ITERATION, EVALUATE):
-        lower, upper = (np.full(n, bound) for bound in np.asarray(bounds, np.float64))
         _lbfgsb.setulb(
-            history, x, lower, upper, np.full(n, BOTH_BOUNDS, np.int32), np.array(value, np.float64),
-            np.array(grad, np.float64), 0.0, 0.0, reals[:-DSAVE], iwa, task, lsave, isave,
+            history, x, np.full(n, low), np.full(n, high), np.full(n, BOTH_BOUNDS, np.int32),
+            np.array(value), known[3:].copy(), 0.0, 0.0, reals[:-DSAVE], iwa, task, lsave, isave,
             reals[-DSAVE:], max_linesearch, ln_task,
         )
     kept = Workspace(x=x.view(np.uint32), reals=reals.view(np.uint32), integers=integers)
-    return np.asarray(task[0], np.int32), x.astype(dtype), kept
+    words = x.astype(dtype).view(np.uint32).reshape((n, -1) if dtype == np.float64 else (n,))
+    return np.asarray(task[0], np.int32), words, kept

@@ -1,0 +1,194 @@
+"""The command line as a person uses it: pictures, manifests, replay, mistakes, interruptions."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxstyle.cli import main
+from jaxstyle.images import load, save
+from jaxstyle.runs import read_manifest
+from jaxstyle.weights import write_weights
+
+FAST = ("--recipe", "default", "--size", "24", "--steps", "6")
+
+
+@pytest.fixture
+def place(tmp_path, network, references, monkeypatch, compiled_programs) -> Path:
+    """A folder to work in, with a photo, a painting and a tiny network."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JAXSTYLE_CACHE", str(compiled_programs))
+    save("photo.png", references.content)
+    save("painting.jpg", references.styles[0])
+    write_weights(tmp_path / "tiny.safetensors", network, "vgg19")
+    return tmp_path
+
+
+def stylize(*options: str) -> int:
+    return main(["stylize", "photo.png", "painting.jpg", "--weights", "tiny.safetensors", *FAST, *options])
+
+
+def test_makes_a_picture_that_says_how_it_was_made(place, capsys):
+    assert stylize("-o", "out.png", "--terms.style.weight", "20", "--seed", "5") == 0
+    assert load("out.png").shape == (19, 24, 3)
+    manifest = read_manifest("out.png")
+    assert manifest["recipe"]["terms"]["style"]["weight"] == 20.0
+    assert manifest["recipe"]["seed"] == 5
+    assert manifest["status"] == "finished" and manifest["steps"] == 6
+    assert set(manifest["versions"]) >= {"jaxstyle", "jax", "python"}
+    assert len(manifest["references"]["content"]["sha256"]) == 64
+    first = capsys.readouterr().err
+    assert "24×19 pixels" in first and "MiB" in first and "tiny" in first
+
+
+def test_replay_is_bit_identical_also_after_the_inputs_have_moved(place, capsys):
+    assert stylize("-o", "out.png") == 0
+    assert main(["replay", "out.png", "-o", "again.png"]) == 0
+    np.testing.assert_array_equal(load("out.png"), load("again.png"))
+    Path("photo.png").rename("renamed.png")
+    assert main(["replay", "out.png", "-o", "third.png"]) == 2
+    assert "--content" in capsys.readouterr().err
+    assert main(["replay", "out.png", "-o", "third.png", "--content", "renamed.png"]) == 0
+    np.testing.assert_array_equal(load("out.png"), load("third.png"))
+    assert main(["replay", "out.png", "-o", "x.png", "--content", "painting.jpg"]) == 2
+    assert "SHA-256" in capsys.readouterr().err
+
+
+def test_replay_keeps_transparency(place):
+    rgba = np.concatenate([load("photo.png"), np.full((32, 40, 1), 0.5)], -1)
+    Image.fromarray((rgba * 255).astype(np.uint8)).save("photo.png")
+    assert stylize("-o", "out.png", "--keep-alpha") == 0
+    assert main(["replay", "out.png", "-o", "again.png"]) == 0
+    with Image.open("out.png") as out, Image.open("again.png") as again:
+        assert out.mode == again.mode == "RGBA"
+        np.testing.assert_array_equal(np.asarray(out), np.asarray(again))
+
+
+def test_nothing_is_overwritten_without_force(place, capsys):
+    Path("out.png").write_bytes(b"precious")
+    assert stylize("-o", "out.png") == 2
+    assert "--force" in capsys.readouterr().err
+    assert Path("out.png").read_bytes() == b"precious"
+    assert stylize("-o", "out.png", "--force") == 0
+
+
+def test_every_writes_snapshots(place, capsys):
+    assert stylize("-o", "out.png", "--every", "2") == 0
+    assert sorted(p.name for p in place.glob("out-*.png")) == ["out-00002.png", "out-00004.png", "out-00006.png"]
+    np.testing.assert_array_equal(load("out-00006.png"), load("out.png"))
+    assert read_manifest("out-00002.png")["steps"] == 2
+    Path("out.png").unlink()
+    assert stylize("-o", "out.png", "--every", "2") == 2
+    assert "out-00002.png" in capsys.readouterr().err
+
+
+def bad_inputs(place: Path) -> dict[str, Path]:
+    whole = (place / "photo.png").read_bytes()
+    files = {"missing": None, "empty": b"", "text": b"hello", "truncated": whole[: len(whole) // 2],
+             "folder": None}
+    for name, data in files.items():
+        if data is not None:
+            (place / f"{name}.png").write_bytes(data)
+    (place / "folder.png").mkdir()
+    save(place / "tiny.png", np.zeros((1, 1, 3)))
+    return {name: place / f"{name}.png" for name in files}
+
+
+def test_bad_pictures_give_one_line_and_exit_2(place, capsys):
+    for name, path in bad_inputs(place).items():
+        for arguments in ([str(path), "painting.jpg"], ["photo.png", str(path)]):
+            assert main(["stylize", *arguments, "--weights", "tiny.safetensors", "-o", "out.png"]) == 2, name
+            lines = capsys.readouterr().err.strip().splitlines()
+            assert len(lines) == 1 and str(path) in lines[0], lines
+    assert not Path("out.png").exists()
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    (("--recipe", "cubism"), "cubism"),
+    (("--terms.style.wait", "3"), "terms.style.wait"),
+    (("--terms.style.weight", "much"), "terms.style.weight"),
+    (("--terms.style.weight",), "needs a value"),
+    (("--solver", "Newton"), "Newton"),
+    (("--weights", "nothing"), "nothing"),
+    (("--weights", "absent.safetensors"), "absent.safetensors"),
+    (("--weights", "photo.png"), "photo.png"),
+    (("-o", "no/folder/out.png"), "folder"),
+    (("-o", "out.bmp"), "out.bmp"),
+    (("--size", "6"), "too small"),
+    (("--size", "0"), "at least 1"),
+    (("--every", "0"), "--every"),
+    (("--start", "none.png"), "none.png"),
+    (("--precision", "float16"), "float16"),
+])
+def test_mistakes_give_one_line_and_exit_2(place, capsys, options, message):
+    assert stylize("-o", "out.png", *options) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1 and message in lines[0]
+    assert not Path("out.png").exists()
+
+
+def test_no_painting_is_explained(place, capsys):
+    assert main(["stylize", "photo.png"]) == 2
+    assert "painting" in capsys.readouterr().err
+
+
+def test_replaying_a_picture_without_manifest(place, capsys):
+    assert main(["replay", "photo.png"]) == 2
+    assert "manifest" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [[], ["stylize"], ["replay"], ["recipes"], ["weights"]])
+def test_help(command, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([*command, "--help"])
+    assert end.value.code == 0
+    assert "usage: jaxstyle" in capsys.readouterr().out
+
+
+def test_recipes_lists_names_and_settings(capsys):
+    assert main(["recipes"]) == 0
+    assert "gatys-2015" in capsys.readouterr().err
+    assert main(["recipes", "neural-style"]) == 0
+    assert "--terms.content.weight 5.0" in capsys.readouterr().err
+
+
+def start_long_run() -> subprocess.Popen:
+    """A run that would take long, past its first steps."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jaxstyle.cli", "stylize", "photo.png", "painting.jpg", "-o", "out.png",
+         "--weights", "tiny.safetensors", "--size", "32", "--steps", "1000000", "--every", "10"],
+        stderr=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "200"},
+    )
+    deadline = time.monotonic() + 240
+    while not Path("out-00010.png").exists():
+        assert process.poll() is None and time.monotonic() < deadline, process.stderr.read()
+        time.sleep(0.05)
+    return process
+
+
+def test_interrupt_saves_the_best_so_far_and_exits_130(place):
+    process = start_long_run()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130 and "Traceback" not in err
+    assert read_manifest("out.png")["status"] == "interrupted"
+    assert read_manifest("out.png")["steps"] >= 10
+    assert "interrupted" in err
+
+
+def test_kill_leaves_no_broken_picture(place):
+    process = start_long_run()
+    time.sleep(0.3)
+    process.kill()
+    process.communicate()
+    assert not Path("out.png").exists()
+    for picture in place.glob("out-*.png"):
+        assert load(picture).shape[-1] == 3

@@ -1,0 +1,75 @@
+"""Every named recipe: JSON, size and steps, a short run."""
+
+from __future__ import annotations
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from jaxstyle import recipes
+from jaxstyle.errors import JaxstyleError
+from jaxstyle.images import load
+from jaxstyle.losses import gram_loss
+from jaxstyle.ports import port
+from jaxstyle.pytrees import replace, structure, to_json
+from jaxstyle.references import References
+from jaxstyle.runs import recipe_from_json
+from jaxstyle.stylize import Stage, stylize_iter
+
+NAMES = sorted(recipes.catalogue())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_json_round_trip_recompiles_nothing(name):
+    recipe = recipes.named(name)
+    again = recipe_from_json(json.loads(json.dumps(to_json(recipe))))
+    assert again == recipe
+    assert structure(again) == structure(recipe)
+    assert [type(a) for a in jax.tree.leaves(again)] == [type(a) for a in jax.tree.leaves(recipe)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_two_steps(name, network, references):
+    recipe = replace(recipes.with_size(recipes.named(name), 32), {"pooling": "average"})
+    recipe = replace(recipe, {"stages": (Stage(size=32, steps=2),)})
+    *_, final = stylize_iter(network, references, recipe)
+    assert final.step == 2 and np.isfinite(final.image).all()
+    assert final.losses["total"][-1] < 1e12
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_size_and_steps(name):
+    recipe = recipes.named(name)
+    assert recipes.with_size(recipe, 300).stages[-1] == Stage(size=300, steps=recipe.stages[-1].steps)
+    sizes = [stage.size for stage in recipes.with_size(recipe, 256).stages]
+    assert sizes == sorted(sizes)
+    steps = [stage.steps for stage in recipes.with_steps(recipe, 100).stages]
+    assert sum(steps) == 100
+
+
+def test_notebook_weights_are_the_notebooks():
+    rng = np.random.default_rng(0)
+    features, target = rng.normal(size=(4, 4, 8)).astype("f"), rng.normal(size=(8, 8)).astype("f")
+    term = recipes.GATYS_NOTEBOOK.terms["style"]
+    ours = term.weight * term.layer_weights[0] * gram_loss(features, target, term.normalization)
+    flat = features.reshape(-1, 8)
+    notebook = 1e3 / 8**2 * np.square(flat.T @ flat / 16 - target).mean()
+    np.testing.assert_allclose(ours, notebook, rtol=1e-5)
+
+
+def test_unknown_names_list_the_choices():
+    with pytest.raises(JaxstyleError, match="default, gatys-2015"):
+        recipes.named("van-gogh")
+
+
+def test_default_lowers_the_loss_by_nine_tenths(shared, tmp_path):
+    """Tübingen and Starry Night at 256 pixels with the distilled network of ../shared, 200 steps."""
+    weights = port(shared / "weights/vgg19_distilled16x_stage5.npz", tmp_path / "distilled.safetensors", "vgg19")
+    references = References(content=load(shared / "images/content/tubingen.jpg"),
+                            styles=(load(shared / "images/paintings/vangogh_starry_night.jpg"),))
+    recipe = recipes.with_steps(recipes.with_size(recipes.DEFAULT, 256), 200)
+    values = [float(snapshot.search.best.value) for snapshot in stylize_iter(weights, references, recipe)]
+    first, last = values[0], values[-1]
+    assert last < 0.1 * first
