@@ -67,6 +67,8 @@ def fetch(
     entry, target = known[name], cache_dir() / "weights" / f"{name}.safetensors"
     if file is not None and not file.is_file():
         raise JaxstyleError(f"{file}: no such file")
+    if file is None and (cached := _cached(target)):
+        return cached
     if not _writable(target.parent):
         warnings.warn(
             f"the cache folder {target.parent} cannot be written: {name} stays in memory for this run",
@@ -75,7 +77,8 @@ def fetch(
         with tempfile.TemporaryDirectory() as folder:
             return _obtain(name, entry, Path(folder) / target.name, file, progress)
     with _alone(target.with_name(f".{name}.lock")):
-        if file is None and (cached := _cached(target)):
+        # Another process may have fetched it while this one waited.
+        if file is None and (cached := _cached(target, warn=False)):
             return cached
         return _obtain(name, entry, target, file, progress)
 
@@ -99,14 +102,15 @@ def _alone(lock: Path) -> Iterator[None]:
         yield
 
 
-def _cached(target: Path) -> Weights | None:
+def _cached(target: Path, warn: bool = True) -> Weights | None:
     """The cached weights, if they are there and whole."""
     if not target.exists():
         return None
     try:
         return read_weights(target, target.stem)
     except JaxstyleError as error:
-        warnings.warn(f"{error}; fetching {target.stem} again", stacklevel=3)
+        if warn:
+            warnings.warn(f"{error}; fetching {target.stem} again", stacklevel=3)
         return None
 
 

@@ -176,9 +176,10 @@ def weights_path(name: str | os.PathLike) -> Path | None:
         known = available()
         if str(name) not in known:
             raise JaxstyleError(
-                f"no weights called '{name}' here (there are: {', '.join(known)}); get them with "
-                f"`jaxstyle weights fetch {name}`, or make them from another program's file with "
-                "`jaxstyle weights port FILE`, or use the bundled network: --weights vgg19-slim"
+                f"no weights called '{name}' here (there are: {', '.join(known)}); get published ones "
+                "with `jaxstyle weights fetch vgg19` (`jaxstyle weights list` names them all), or make "
+                "them from a file of another program with `jaxstyle weights port FILE`, or use the "
+                "bundled network: --weights vgg19-slim"
             )
         return known[str(name)]
     return path

@@ -236,6 +236,23 @@ def test_a_cache_that_cannot_be_written_leaves_the_weights_in_memory(
     assert weights.params["conv10"]["kernel"].shape == (1, 1, 512, 1000)
 
 
+def test_a_full_cache_that_cannot_be_written_is_still_read(server, cache, network_file, monkeypatch):
+    entries = entries_of(server.url("net.npz"), known=digest(network_file))
+    weights = fetch("tiny", entries=entries)
+    monkeypatch.setattr("jaxstyle.fetch._writable", lambda folder: False)
+    assert fetch("tiny", entries=entries).sha256 == weights.sha256 and len(server.requests) == 1
+
+
+def test_the_proxy_of_the_environment_is_asked(server, cache, network_file, monkeypatch):
+    """To a proxy the whole address is sent as the path."""
+    server.files["ttp://weights.invalid/net.npz"] = network_file.read_bytes()
+    monkeypatch.setenv("http_proxy", server.url(""))
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    fetch("tiny", entries=entries_of("http://weights.invalid/net.npz", known=digest(network_file)))
+    assert server.requests == [("http://weights.invalid/net.npz", None)]
+
+
 def test_an_unknown_checksum_is_recorded_and_then_insisted_on(server, cache, network_file):
     entries = entries_of(server.url("net.npz"), known="")
     with pytest.warns(UserWarning, match="no checksum is known"):

@@ -62,7 +62,8 @@ class VGG(nn.Module):
                 if self.layers.index(f"conv{name}") > last:
                     return found
                 x = self._conv(x, name, width, 3, wanted, found)
-                if f"conv{name}" in aux:
+                maps = {f"conv{name}_aux", f"relu{name}_aux"}
+                if f"conv{name}" in aux and (maps & wanted or self.is_initializing()):
                     self._conv(x, f"{name}_aux", aux[f"conv{name}"], 1, wanted, found)
             if f"pool{i}" not in self.layers or self.layers.index(f"pool{i}") > last:
                 return found
