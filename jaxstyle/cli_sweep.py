@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import jax
 from rich.console import Console
 from tyro.conf import Positional, UseAppendAction, arg
 
@@ -64,13 +65,25 @@ class Sweep:
     """Keep each lane's picture after these steps too."""
     keep_solver: bool = False
     """Keep an L-BFGS with line search instead of the one made for sweeps (one evaluation per step)."""
+    distributed: bool = False
+    """Share the lanes with the other processes of this job (SLURM, Open MPI, Kubernetes, Cloud TPU): start the
+    same command in each, with the same DIR on a shared disk."""
+    coordinator: Annotated[str | None, arg(metavar="HOST:PORT")] = None
+    """With --distributed where no such system is detected: address of the first process."""
+    processes: Annotated[int | None, arg(metavar="N")] = None
+    """With --coordinator: how many processes there are."""
+    process: Annotated[int | None, arg(metavar="I")] = None
+    """With --coordinator: which one this is, from 0."""
     save_every: Annotated[float, arg(metavar="SECONDS")] = 30.0
     """How often running lanes are saved, to go on from after an interruption."""
 
     def run(self, settings: Mapping[str, str], console: Console) -> int:
         """Run the sweep, or what is left of it, and write the report."""
         lanes = self.planned(settings)
-        options = Options(width=self.lanes, snapshots=self.snapshots, save_seconds=self.save_every)
+        if self.distributed:
+            join(self.coordinator, self.processes, self.process)
+        options = Options(width=self.lanes, snapshots=self.snapshots, save_seconds=self.save_every,
+                          process=jax.process_index(), processes=jax.process_count())
         return perform(self.output, lanes, options, console, title=self.title())
 
     def title(self) -> str:
@@ -134,6 +147,19 @@ def perform(directory: Path, lanes: Sequence[Lane], options: Options, console: C
 
         console.print(f"done → {write_report(directory)}", highlight=False, soft_wrap=True)
     return 0
+
+
+def join(coordinator: str | None, processes: int | None, process: int | None) -> None:
+    """Meet the other processes of the job.
+
+    Raises:
+      JaxstyleError: this is no job of a known kind, or the others cannot be reached.
+    """
+    try:
+        jax.distributed.initialize(coordinator, processes, process)
+    except (ValueError, RuntimeError) as error:
+        raise JaxstyleError(f"--distributed: {str(error).splitlines()[0]}; outside SLURM, Open MPI, Kubernetes "
+                            "and Cloud TPU give --coordinator HOST:PORT --processes N --process I") from None
 
 
 def pictures(places: Sequence[Path]) -> list[Path]:

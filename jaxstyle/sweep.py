@@ -141,6 +141,8 @@ class Batch:
 def place(weights: Weights, references: Sequence[References], recipes: Sequence[Recipe], width: int,
           mesh: Mesh) -> Batch:
     """Stack lanes of one group, at most `width` (a multiple of the devices), and put them in place."""
+    if not 0 < len(recipes) <= width or width % mesh.devices.size:
+        raise ValueError(f"{len(recipes)} lanes in a batch of {width} on {mesh.devices.size} devices")
     shared = all(other is references[0] for other in references)
     everywhere, lanes = NamedSharding(mesh, P()), NamedSharding(mesh, P(AXIS))
     prepared = network_for(weights, recipes[0])

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from jaxstyle.errors import JaxstyleError
@@ -41,6 +42,9 @@ from jaxstyle.sweep_files import (
 )
 from jaxstyle.sweep_plan import Lane, varied_paths
 from jaxstyle.weights import Weights, load_weights
+
+INPUTS = "inputs"
+"""Folder inside a sweep's for pictures made for it, which may be there before it."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,8 @@ def write_plan(directory: Path, lanes: Sequence[Lane], records: Sequence[Mapping
     """
     prints = [fingerprint(record) for record in records]
     old = read_json(directory / MANIFEST)
-    if old is None and directory.is_dir() and any(directory.iterdir()):
+    others = directory.iterdir() if directory.is_dir() else ()
+    if old is None and any(path.name != INPUTS for path in others):
         raise JaxstyleError(f"{directory}: is not empty and holds no sweep; choose another folder with -o")
     if old is not None and (old.get("format") != FORMAT
                             or [lane["fingerprint"] for lane in old["lanes"]] != prints):
@@ -156,6 +161,7 @@ def run_sweep(directory: Path, lanes: Sequence[Lane], *, title: str = "", about:
                for lane in lanes]
     if options.process == 0:
         write_plan(directory, lanes, records, title, about)
+    together("planned", options)
     groups = grouped(lanes, options)
     total = sum(total_steps(lanes[i]) for group in groups for i in group)
     done = finished = 0
@@ -173,8 +179,15 @@ def run_sweep(directory: Path, lanes: Sequence[Lane], *, title: str = "", about:
                                tuple(run.index for run in runs), at, number, len(groups))
             done += sum(total_steps(run.lane) for run in runs)
             finished += len(runs)
-    if options.process == 0 and options.processes == 1:
+    together("finished", options)
+    if options.process == 0:
         set_status(directory, FINISHED)
+
+
+def together(moment: str, options: Options) -> None:
+    """Wait until every process of the sweep has come here."""
+    if options.processes > 1:
+        multihost_utils.sync_global_devices(f"jaxstyle sweep {moment}")
 
 
 def grouped(lanes: Sequence[Lane], options: Options) -> list[list[int]]:

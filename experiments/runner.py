@@ -1,0 +1,113 @@
+"""What all experiments share: options, lanes, and the run with its report.
+
+An experiment is a docstring and a function `lanes(setup)`; `main` does the rest.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+from rich.console import Console
+from tyro.conf import arg
+
+from jaxstyle import JaxstyleError, load, recipes, replace, save
+from jaxstyle.cli import best_available, use_compilation_cache
+from jaxstyle.cli_sweep import perform
+from jaxstyle.runs import Files
+from jaxstyle.stylize import Recipe
+from jaxstyle.sweep_plan import Lane, for_sweeps
+from jaxstyle.sweep_runs import INPUTS, Options
+
+STYLE_LAYERS = recipes.STYLE_LAYERS
+QUICK_SIZE, QUICK_STEPS = 64, 30
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Options of every experiment."""
+
+    content: Annotated[Path, arg(metavar="PHOTO")]
+    """The photo."""
+    style: Annotated[tuple[Path, ...], arg(metavar="PAINTING ...")]
+    """The painting; experiments on several styles take two."""
+    output: Annotated[Path, arg(aliases=("-o",), metavar="DIR")]
+    """Folder for the results and the report."""
+    quick: bool = False
+    """64 pixels and 30 steps, to see that it works."""
+    size: Annotated[int, arg(metavar="PIXELS")] = 256
+    """Longer side of the results."""
+    steps: Annotated[int | None, arg(metavar="N")] = None
+    """Steps of each lane; the experiment's own number if not given."""
+    weights: Annotated[str | None, arg(metavar="NAME")] = None
+    """Network to look through; the best that is here if not given."""
+    lanes: Annotated[int | None, arg(metavar="N")] = None
+    """Lanes at once on each device."""
+
+    def recipe(self, steps: int = 300, base: Recipe = recipes.GATYS_2015, **changes: Any) -> Recipe:
+        """A recipe at the size and steps asked for; `terms__style__weight=…` sets terms.style.weight."""
+        count = QUICK_STEPS if self.quick else steps
+        sized = recipes.with_size(base, min(self.size, QUICK_SIZE) if self.quick else self.size)
+        settings = {name.replace("__", "."): value for name, value in changes.items()}
+        return replace(recipes.with_steps(sized, self.steps or count), settings)
+
+    def lane(self, labels: Mapping[str, str], recipe: Recipe, files: Files | None = None,
+             weights: str | None = None, keep_solver: bool = False) -> Lane:
+        """One lane, of the photo and the first painting unless `files` says otherwise."""
+        return Lane(labels=labels, recipe=recipe if keep_solver else for_sweeps(recipe),
+                    files=files or self.files(), weights=weights or self.weights or best_available())
+
+    def files(self, content: bool = True, styles: int = 1) -> Files:
+        """The photo (or none) and the first so many paintings.
+
+        Raises:
+          JaxstyleError: there are fewer.
+        """
+        if len(self.style) < styles:
+            raise JaxstyleError(f"this experiment takes {styles} paintings: --style ONE.jpg TWO.jpg")
+        return Files(content=str(self.content) if content else None,
+                     styles=tuple(map(str, self.style[:styles])))
+
+    def at(self, *steps: int) -> tuple[int, ...]:
+        """Steps for snapshots, fewer of them and earlier in a quick run."""
+        scale = QUICK_STEPS / max(steps) if self.quick else 1
+        return tuple(sorted({max(1, round(step * scale)) for step in steps}))
+
+    def painting(self) -> np.ndarray:
+        """The first painting `[H, W, 3]`."""
+        return load(self.style[0])
+
+    def derived(self, name: str, image: Any) -> Files:
+        """Files with a painting made for this experiment, written into the folder of the run."""
+        path = self.output / INPUTS / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save(path, image)
+        return Files(content=str(self.content), styles=(str(path),))
+
+
+def main(about: str | None, lanes: Callable[[Setup], Sequence[Lane]],
+         snapshots: Callable[[Setup], tuple[int, ...]] = lambda setup: (),
+         arguments: Sequence[str] | None = None) -> int:
+    """Run an experiment from its command line; returns the exit code."""
+    title, _, rest = (about or "").strip().partition("\n")
+    console = Console(stderr=True)
+    try:
+        setup = tyro.cli(Setup, description=about or "", args=arguments,
+                         config=(tyro.conf.FlagCreatePairsOff,))
+        use_compilation_cache()
+        options = Options(width=setup.lanes, snapshots=snapshots(setup))
+        return perform(setup.output, lanes(setup), options, console, title=title.rstrip("."),
+                       about=rest.strip())
+    except JaxstyleError as error:
+        console.print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
+        return 2
+
+
+def run(about: str | None, lanes: Callable[[Setup], Sequence[Lane]], **more: Any) -> None:
+    """`main`, for a script."""
+    sys.exit(main(about, lanes, **more))

@@ -1,0 +1,101 @@
+"""Processes of the sweep tests, run as `python tests/sweep_worker.py WHAT …`."""
+
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from collections import deque
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+def lanes(inputs: str, steps: int = 60):
+    from tiny import tiny_recipe
+
+    from jaxstyle import replace
+    from jaxstyle.runs import Files
+    from jaxstyle.sweep_plan import Lane
+
+    folder = Path(inputs)
+    files = Files(content=str(folder / "photo.png"), styles=(str(folder / "painting.png"),))
+    return [Lane(labels={"weight": str(i), "kind": kind},
+                 recipe=replace(tiny_recipe(steps, pooling=kind), {"terms.style.weight": 10.0**i, "seed": i}),
+                 files=files, weights=str(folder / "tiny.safetensors"))
+            for kind in ("max",) for i in range(3)]
+
+
+def run(inputs: str, output: str, cache: str) -> None:
+    """A sweep that saves its state at every opportunity."""
+    import jax
+
+    from jaxstyle import sweep
+    from jaxstyle.sweep_runs import Options, run_sweep
+
+    jax.config.update("jax_compilation_cache_dir", cache)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    sweep.CHUNK_SECONDS = 0.0
+    options = Options(width=2, save_seconds=0.0, snapshots=(7,))
+    for _ in run_sweep(Path(output), lanes(inputs), options=options):
+        pass
+
+
+def kill(inputs: str, whole: str, killed: str, cache: str) -> None:
+    """The sweep in one go; then again, killed ten times at random moments, each time gone on with."""
+    # Imported before forking, which is safe as long as no device was used.
+    import jaxstyle.sweep_runs  # noqa: F401
+
+    def child(output: str) -> int:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                run(inputs, output, cache)
+                os._exit(0)
+            except BaseException as error:
+                print(repr(error), flush=True)
+                os._exit(1)
+        return pid
+
+    assert os.waitpid(child(whole), 0)[1] == 0
+    rng, kills, began = random.Random(1), 0, time.monotonic()
+    pid = child(killed + "-timing")
+    assert os.waitpid(pid, 0)[1] == 0
+    lasts = time.monotonic() - began
+    while kills < 10:
+        pid = child(killed)
+        time.sleep(rng.uniform(0.2, 1.0) * lasts)
+        os.kill(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+        assert os.WIFSIGNALED(status) or status == 0, status
+        kills += os.WIFSIGNALED(status)
+        if status == 0 and kills < 10:
+            shutil.rmtree(killed)
+    print("kills", kills, flush=True)
+    assert os.waitpid(child(killed), 0)[1] == 0
+
+
+def images(devices: str, inputs: str, output: str) -> None:
+    """The final images and losses of the lanes, in float64, on some number of devices."""
+    import jax
+    import numpy as np
+    from tiny import in_float64, tiny_references, tiny_weights
+
+    from jaxstyle import replace
+    from jaxstyle.sweep import lane_mesh, place, run_lanes
+
+    jax.config.update("jax_num_cpu_devices", int(devices))
+    jax.config.update("jax_enable_x64", True)
+    recipes = [replace(lane.recipe, {"seed": seed}) for lane in lanes(inputs, steps=8) for seed in (1, 2)]
+    weights, references = in_float64(tiny_weights()), tiny_references(dtype=np.float64)
+    mesh = lane_mesh()
+    assert mesh.devices.size == int(devices)
+    batch = place(weights, [references] * len(recipes), recipes, 8, mesh)
+    last = deque(run_lanes(batch), maxlen=1)[0]
+    np.savez(output, images=np.asarray(last.images), losses=np.asarray(last.search.best.value))
+
+
+if __name__ == "__main__":
+    {"kill": kill, "images": images, "run": run}[sys.argv[1]](*sys.argv[2:])

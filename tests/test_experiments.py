@@ -1,0 +1,74 @@
+"""Every experiment: what it plans is what its docstring says, and it runs."""
+
+import importlib
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from tiny import write_inputs
+
+from jaxstyle.backbones import VGG
+from jaxstyle.sweep_files import read_json
+from jaxstyle.sweep_runs import Options, grouped
+from jaxstyle.weights import random_weights, write_weights
+
+FOLDER = Path(__file__).parent.parent / "experiments"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "runner")
+DEEP = VGG(blocks=((4,), (4,), (4,), (4, 4), (4,)), border="reflect")
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inputs")
+    made = write_inputs(folder)
+    write_weights(folder / "deep.safetensors", random_weights(network=DEEP), "vgg19")
+    return {**made, "weights": str(folder / "deep.safetensors")}
+
+
+@pytest.fixture
+def experiment(request, monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module(request.param)
+
+
+def arguments(inputs, output):
+    return ["--content", inputs["photo"], "--style", inputs["painting"], inputs["painting2"],
+            "-o", str(output), "--weights", inputs["weights"], "--quick", "--size", "32", "--steps", "2"]
+
+
+@pytest.mark.parametrize("experiment", NAMES, indirect=True)
+def test_experiment(experiment, inputs, tmp_path, monkeypatch):
+    monkeypatch.setenv("JAXSTYLE_CACHE", str(tmp_path / "cache"))
+    runner = sys.modules["runner"]
+    planned = []
+
+    def few(setup):
+        planned.extend(experiment.lanes(setup))
+        return planned[-1:]
+
+    out = tmp_path / "run"
+    snapshots = getattr(experiment, "snapshots", lambda setup: ())
+    assert runner.main(experiment.__doc__, few, snapshots, arguments(inputs, out)) == 0
+    assert Image.open(out / "lanes" / "0000" / "image.png").size[0] >= 28
+    assert read_json(out / "manifest.json")["title"] == experiment.__doc__.splitlines()[0].rstrip(".")
+    assert (out / "report.html").exists()
+    check_docstring(experiment.__doc__, planned)
+
+
+def check_docstring(text, planned):
+    """The docstring says where the idea is from, and counts lanes and programs rightly."""
+    for heading in ("Source:", "Question:", "Command: python experiments/", "Cost:", "Look for:"):
+        assert f"\n{heading}" in text
+    claimed = re.search(r"Cost: (\d+) lanes?.* (?:in|and) (\d+) programs?", text)
+    if "for each" not in text:
+        assert (len(planned), len(grouped(planned, Options()))) == tuple(map(int, claimed.groups()))
+    labels = [tuple(lane.labels.items()) for lane in planned]
+    assert len(set(labels)) == len(labels)
+
+
+def test_experiments_are_short():
+    for name in NAMES:
+        code = (FOLDER / f"{name}.py").read_text().split('"""', 2)[2]
+        assert len([line for line in code.splitlines() if line.strip()]) <= 30, name

@@ -1,0 +1,173 @@
+"""The report of a sweep: what it is made of, and how it behaves in a browser."""
+
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+from browser import MISSING, browser
+from PIL import Image
+from tiny import tiny_recipe
+
+from jaxstyle import JaxstyleError, save
+from jaxstyle.contact_sheet import contact_sheet, fitted_text, font, grid_of
+from jaxstyle.pareto import knee, pareto_front
+from jaxstyle.pytrees import to_json
+from jaxstyle.report import page, write_report
+from jaxstyle.report_data import read_sweep
+from jaxstyle.report_plots import loss_curves
+from jaxstyle.sweep_files import FORMAT, History, lane_folder, write_json, write_result
+
+LOSSES = {("1", "0"): 5.0, ("1", "1"): 4.0, ("10", "0"): 9.0, ("10", "1"): 8.0, ("100", "0"): 30.0}
+
+
+def made_sweep(folder, snapshots=False, title="A test </script><b>of titles</b>"):
+    """A sweep of 3 × 2 lanes, written as a run would: one failed, one still waiting."""
+    labels = [{"weight": w, "seed": s} for w in ("1", "10", "100") for s in ("0", "1")]
+    entries = [{"labels": label, "fingerprint": str(i)} for i, label in enumerate(labels)]
+    versions = {"jaxstyle": "0", "jax": "0"}
+    (folder / "lanes").mkdir(parents=True)
+    write_json(folder / "manifest.json", {
+        "format": FORMAT, "title": title, "about": "What to look for.", "status": "running",
+        "axes": [{"name": "weight", "values": ["1", "10", "100"]}, {"name": "seed", "values": ["0", "1"]}],
+        "varied": ["terms.style.weight", "seed"], "lanes": entries, "created": "2026-01-02T03:04:05Z",
+        "versions": versions, "device": "cpu", "devices": 1})
+    for i, label in enumerate(labels[:-1]):
+        lane = lane_folder(folder, i)
+        lane.mkdir()
+        history = History()
+        loss = LOSSES[label["weight"], label["seed"]]
+        history.add(range(31), np.linspace(0, 1, 31), {"total": np.linspace(3 * loss, loss, 31),
+                                                       "style": np.linspace(2 * loss, loss / 2, 31)})
+        failed = i == 4
+        image = np.full((48, 64, 3), (i + 1) / 8, np.float32)
+        if snapshots:
+            save(lane / "step-00010.png", image / 2)
+        record = {"recipe": to_json(tiny_recipe()), "labels": label, "device": "cpu",
+                  "weights": {"name": "tiny"}, "references": {"content": None, "styles": []},
+                  "status": "failed" if failed else "finished", "loss": loss, "parts": {"style": loss / 2},
+                  "distances": {"content": 0.1 * (i + 1), "style": 1 / (i + 1)}, "seconds": 2.0, "steps": 30,
+                  "failures": 0, "compile_seconds": 1.0, "batch_seconds": 2.0, "lanes_in_batch": 2}
+        write_result(lane, record, None if failed else image, history)
+    return folder
+
+
+def test_pareto_front_and_knee():
+    points = [(1, 9), (2, 4), (2, 5), (3, 3.9), (9, 1), (9, 2), (math.nan, 0), (0.5, 20)]
+    brute = [i for i, p in enumerate(points) if not math.isnan(p[0]) and not any(
+        q != p and q[0] <= p[0] and q[1] <= p[1] for q in points if not math.isnan(q[0]))]
+    front = pareto_front(points)
+    assert sorted(front) == brute == [0, 1, 3, 4, 7]
+    assert [points[i][0] for i in front] == sorted(points[i][0] for i in front)
+    assert points[knee(points, front)] == (2, 4)
+    assert knee([], []) is None
+
+
+def test_contact_sheet_is_the_grid_of_the_axes(tmp_path):
+    sweep = read_sweep(made_sweep(tmp_path / "run"))
+    grid = grid_of(sweep)
+    assert (grid.row_name, grid.column_name) == ("weight", "seed")
+    assert (list(grid.rows), list(grid.columns)) == (["1", "10", "100"], ["0", "1"])
+    assert grid.cells[1, 0][0].labels == {"weight": "10", "seed": "0"}
+    sheet = np.asarray(contact_sheet(sweep))
+    greys = {tuple(c) for c in sheet.reshape(-1, 3)}
+    for i in range(4):  # the picture of every finished lane is on it
+        assert (round((i + 1) / 8 * 255),) * 3 in greys
+
+
+def test_snapshots_are_columns(tmp_path):
+    grid = grid_of(read_sweep(made_sweep(tmp_path / "run", snapshots=True)))
+    assert list(grid.columns) == ["10", "30"]
+    assert grid.cells[0, 0][1].name == "step-00010.png"
+    assert grid.cells[0, 1][1].name == "image.png"
+
+
+def test_long_words_are_broken(tmp_path):
+    from PIL import ImageDraw
+
+    draw = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    lines = fitted_text(draw, "a few words and averyveryverylongwordthatmustbebroken", 100)
+    assert "".join(lines).replace(" ", "") == "afewwordsandaveryveryverylongwordthatmustbebroken"
+    assert all(draw.textlength(line, font()) <= 100 for line in lines)
+
+
+def test_page_is_one_file(tmp_path):
+    text = page(read_sweep(made_sweep(tmp_path / "run")))
+    outside = re.sub(r'<script type="application/json".*?</script>', "", text, flags=re.S)
+    assert not re.search(r'(src|href)="|url\(|@import|https?://(?!www\.w3\.org/2000/svg)', outside)
+    embedded = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)[1]
+    data = json.loads(embedded)
+    assert len(data["lanes"]) == 6
+    assert data["lanes"][5]["status"] == "waiting"
+    assert data["lanes"][0]["image"]["full"].startswith("data:image/jpeg;base64,")
+    assert data["lanes"][0]["curve"]["total"][-1] == 5.0
+    assert [lane["name"] for lane in data["lanes"]][2] == "weight 10, seed 0"
+
+
+def test_plots_show_every_lane(tmp_path):
+    axes = loss_curves(read_sweep(made_sweep(tmp_path / "run"))).axes[0]
+    assert [line.get_ydata()[-1] for line in axes.lines] == list(LOSSES.values())
+    assert axes.get_yscale() == "log"
+
+
+def test_a_folder_without_a_sweep(tmp_path):
+    with pytest.raises(JaxstyleError, match="holds no sweep"):
+        write_report(tmp_path)
+
+
+needs_browser = pytest.mark.skipif(bool(MISSING), reason=f"{', '.join(MISSING)} not installed")
+ORDER = "return [...document.querySelectorAll('.card')].map(c => +c.dataset.lane)"
+SET = ("const e = document.getElementById(arguments[0]); e.value = arguments[1];"
+       "e.dispatchEvent(new Event('input'))")
+NATURAL = "return document.getElementById(arguments[0]).naturalWidth"
+CLICK = "document.querySelector(arguments[0]).click()"
+
+
+@needs_browser
+def test_page_in_a_browser(tmp_path):
+    write_report(made_sweep(tmp_path / "run", snapshots=True))
+    with browser() as it:
+        it.open((tmp_path / "run" / "report.html").as_uri())
+        assert it.run("return document.title") == "A test </script><b>of titles</b>"
+        assert it.run(ORDER) == [0, 1, 2, 3, 4, 5]
+        it.run(SET, "sort", "loss")
+        assert it.run(ORDER) == [1, 0, 3, 2, 4, 5]
+        it.run(CLICK, "#descending")
+        assert it.run(ORDER) == [4, 2, 3, 0, 1, 5]  # a lane without a loss stays last
+        it.run(SET, "filter", "seed 1")
+        assert it.run(ORDER) == [3, 1, 5]
+        assert it.run("return document.getElementById('count').textContent") == "3 of 6"
+        it.run(SET, "filter", "")
+        it.run("const s = document.querySelector('[data-axis=weight]'); s.value = '10';"
+               "s.dispatchEvent(new Event('change'))")
+        assert it.run(ORDER) == [2, 3]
+        it.run(CLICK, ".card .open")
+        assert it.run("return document.getElementById('dialog').open") is True
+        assert it.run("return document.getElementById('dialog-name').textContent") == "weight 10, seed 0"
+        assert it.run(NATURAL, "full") == 64
+        assert "terms.style.weight" in it.run("return document.getElementById('dialog-body').textContent")
+        it.run(CLICK, "#next")
+        assert it.run("return document.getElementById('dialog-name').textContent") == "weight 10, seed 1"
+        it.run(CLICK, "#close")
+        it.run(SET, "left", "1")
+        it.run(SET, "right", "3")
+        it.run(SET, "slider", "20")
+        assert it.run("return document.querySelector('.over').style.clipPath") == "inset(0px 80% 0px 0px)"
+        assert [it.run(NATURAL, "left-image"), it.run(NATURAL, "right-image")] == [64, 64]
+        assert it.run("return document.querySelectorAll('#curves polyline').length") == 5
+        assert it.run("return document.querySelectorAll('#scatter circle').length") >= 5
+        assert it.run("return document.querySelectorAll('#sheet img').length") == 9
+        assert it.console() == []
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [1280, 390])
+def test_nothing_overflows(tmp_path, width):
+    write_report(made_sweep(tmp_path / "run", title="A rather long title " * 6 + "x" * 60))
+    with browser() as it:
+        it.resize(width, 844)
+        it.open((tmp_path / "run" / "report.html").as_uri())
+        assert it.run("return [innerWidth, document.documentElement.scrollWidth]") == [width, width]
+        it.run(CLICK, ".card .open")
+        assert it.run("const d = document.getElementById('dialog'); return d.scrollWidth <= d.clientWidth")

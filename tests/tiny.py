@@ -1,0 +1,51 @@
+"""A network and pictures small enough for tests of whole runs."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxstyle import Recipe, References, Stage, save
+from jaxstyle.backbones import VGG
+from jaxstyle.losses import Content, Gram
+from jaxstyle.solvers import ArmijoLbfgs
+from jaxstyle.weights import Weights, random_weights, write_weights
+
+BLOCKS = ((4,), (8,))
+
+
+def tiny_weights() -> Weights:
+    return random_weights(network=VGG(blocks=BLOCKS, border="reflect"))
+
+
+def tiny_recipe(steps: int = 6, sizes: tuple[int, ...] = (24,), **fields) -> Recipe:
+    terms = {
+        "content": Content(weight=1.0, layers=("relu2_1",)),
+        "style": Gram(weight=10.0, layers=("relu1_1", "relu2_1"), layer_weights=(0.5, 0.5)),
+    }
+    stages = tuple(Stage(size=size, steps=steps) for size in sizes)
+    return Recipe(**{"terms": terms, "solver": ArmijoLbfgs(history=4), "stages": stages, **fields})
+
+
+def tiny_references(seed: int = 0, dtype=np.float32) -> References:
+    rng = np.random.default_rng(seed)
+    return References(content=jnp.asarray(rng.random((24, 32, 3)), dtype),
+                      styles=(jnp.asarray(rng.random((32, 28, 3)), dtype),))
+
+
+def in_float64(weights: Weights) -> Weights:
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), weights)
+
+
+def write_inputs(folder: Path) -> dict[str, str]:
+    """Weights, two photos and two paintings as files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_weights(folder / "tiny.safetensors", tiny_weights(), "vgg19")
+    made = {"weights": str(folder / "tiny.safetensors")}
+    for seed, name in enumerate(("photo", "photo2", "painting", "painting2")):
+        rng = np.random.default_rng(seed)
+        coarse = rng.random((6, 8, 3), np.float32)
+        save(folder / f"{name}.png", np.kron(coarse, np.ones((4, 4, 1), np.float32)))
+        made[name] = str(folder / f"{name}.png")
+    return made
