@@ -2,7 +2,8 @@
 
 Own names are those of the literature (`conv4_2`, `fire2/squeeze1x1`, `inception_3a/1x1`) and, for
 ResNet, those of torchvision with a slash before the part of a block (`layer1_0/conv1`).
-Keras numbers blocks (`block4_conv2`), torchvision numbers modules (`features.21`).
+Keras numbers blocks (`block4_conv2`), Keras 3 sometimes all convolutions (`conv2d_9`), torchvision
+numbers modules (`features.21`).
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def own_name(architecture: str, name: str, known: Collection[str]) -> tuple[str,
     """Own layer name of a layer of a file, and whether it is the batch normalisation of that layer.
 
     Args:
-      known: every layer of the network that has parameters.
+      known: every layer of the network that has parameters, in order of computation.
 
     Returns:
       None for a layer that this network leaves out, such as VGG's fully connected ones.
@@ -65,6 +66,9 @@ def own_name(architecture: str, name: str, known: Collection[str]) -> tuple[str,
     if match := re.fullmatch(r"block(\d)_conv(\d)(_aux)?", name):
         own = f"conv{match[1]}_{match[2]}{match[3] or ''}"
         return (own, False) if own in known else None
+    if match := re.fullmatch(r"conv2d(?:_(\d+))?", name):
+        order, place = list(known), int(match[1] or 0)
+        return (order[place], False) if place < len(order) else None
     if own := torch_modules(architecture).get(name, ""):
         return (own, False) if own in known else None
     if architecture == "resnet50":
@@ -87,6 +91,11 @@ def _resnet_name(name: str, known: Collection[str]) -> tuple[str, bool] | None:
     return (own, normalisation) if own in known else None
 
 
+def _number(name: str) -> int:
+    match = re.fullmatch(r"conv2d_(\d+)", name)
+    return int(match[1]) if match else -1
+
+
 def guess_architecture(layers: Collection[str], file_name: str) -> str | None:
     """The architecture that a file's layer names, or else its own name, speak of."""
     names = {PREFIX.sub("", name) for name in layers}
@@ -99,6 +108,10 @@ def guess_architecture(layers: Collection[str], file_name: str) -> str | None:
     for architecture, signs in marks.items():
         if names.intersection(signs):
             return architecture
+    # Keras 3 counts: 13 convolutions in VGG-16, 16 in VGG-19
+    last = {"conv2d_12": "vgg16", "conv2d_15": "vgg19"}.get(max(names, key=_number, default=""))
+    if last:
+        return last
     for architecture in ("vgg19", "vgg16", "alexnet"):
         if architecture in file_name.lower().replace("-", "").replace("_", ""):
             return architecture

@@ -115,7 +115,7 @@ def _vgg_of(arch: str, read: Source, border: str, path: Path) -> VGG:
     standard = {"vgg16": VGG16, "vgg19": VGG19}[arch]
     order = [f"conv{i}_{j}" for i, block in enumerate(standard, start=1)
              for j in range(1, len(block) + 1)]
-    known = {f"{name}{end}" for name in order for end in ("", "_aux")}
+    known = [*order, *(f"{name}_aux" for name in order)]
     widths: dict[str, int] = {}
     for name, array in read.arrays.items():
         layer, _, role = name.rpartition("/")

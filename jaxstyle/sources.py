@@ -100,7 +100,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_h5(path: Path) -> dict[str, np.ndarray]:
-    """Keras weights: `block1_conv1/block1_conv1_W_1:0`, `…/kernel:0` or `…/vars/0`, at any depth."""
+    """Keras weights: `block1_conv1/block1_conv1_W_1:0`, `…/kernel:0` or `…/conv2d_1/vars/0`."""
     found: dict[str, np.ndarray] = {}
 
     def visit(name: str, item: h5py.HLObject) -> None:
@@ -125,7 +125,7 @@ def read_mat(path: Path) -> dict[str, np.ndarray]:
     found = {}
     for cell in content["layers"].reshape(-1):
         layer = cell.reshape(-1)[0] if isinstance(cell, np.ndarray) else cell
-        name = str(np.asarray(layer.name).reshape(-1)[0])
+        name = str(np.asarray(getattr(layer, "name", "")).reshape(-1)[0])
         if hasattr(layer, "weights") and layer.weights.size >= 2:
             parts = layer.weights.reshape(-1)[:2]
         elif hasattr(layer, "filters"):

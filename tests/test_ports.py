@@ -174,6 +174,12 @@ def write_matconvnet(path, layers, old):
     scipy.io.savemat(path, {"layers": cells, "meta": {"note": "random"}})
 
 
+def keras_count(layers, name):
+    """Keras 3 numbers all convolutions: conv2d, conv2d_1, …"""
+    place = list(layers).index(name)
+    return f"conv2d_{place}" if place else "conv2d"
+
+
 def write_keras(path, layers, style):
     """old: with the backend's names; new: `kernel:0`; full: a whole model; three: Keras 3."""
     with h5py.File(path, "w") as file:
@@ -182,7 +188,8 @@ def write_keras(path, layers, style):
             if style == "old":
                 file[f"{block}/{block}_W_1:0"], file[f"{block}/{block}_b_1:0"] = kernel, bias
             elif style == "three":
-                file[f"layers/{block}/vars/0"], file[f"layers/{block}/vars/1"] = kernel, bias
+                group = f"layers/{keras_count(layers, name)}/vars"
+                file[f"{group}/0"], file[f"{group}/1"] = kernel, bias
             else:
                 group = f"model_weights/{block}/{block}" if style == "full" else f"{block}/{block}"
                 file[f"{group}/kernel:0"], file[f"{group}/bias:0"] = kernel, bias
@@ -300,9 +307,10 @@ def test_matconvnet_forms(narrow, old, tmp_path):
         np.testing.assert_array_equal(found.arrays[f"{name}/bias"].reshape(-1), bias)
 
 
-def test_keras(vgg16, tmp_path):
-    write_keras(tmp_path / "vgg16_notop.h5", vgg16, "old")
-    weights = port(tmp_path / "vgg16_notop.h5", tmp_path / "out.safetensors")
+@pytest.mark.parametrize("style", ["old", "three"])
+def test_keras(vgg16, style, tmp_path):
+    write_keras(tmp_path / "notop.h5", vgg16, style)
+    weights = port(tmp_path / "notop.h5", tmp_path / "out.safetensors")
     assert_holds(weights, vgg16)
     assert_convention(weights, "caffe-vgg")
 
@@ -314,6 +322,7 @@ def test_keras_forms(narrow, style, tmp_path):
     assert found.format == "keras" and len(found.arrays) == 2 * len(narrow)
     for name, (kernel, bias) in narrow.items():
         block = f"block{name[4]}_conv{name[6]}"
+        block = keras_count(narrow, name) if style == "three" else block
         np.testing.assert_array_equal(found.arrays[f"{block}/weight"], kernel)
         np.testing.assert_array_equal(found.arrays[f"{block}/bias"], bias)
 
