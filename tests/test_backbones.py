@@ -226,6 +226,31 @@ def test_other_backbones_equal_their_definition(
     assert_equal_everywhere(network, reference, height, width)
 
 
+@pytest.mark.parametrize(
+    ("module", "layer", "pooling"),
+    [(AlexNet, "pool5", "max"), (SqueezeNet, "pool3", "average"), (ResNet50, "layer2_0/output", "max"),
+     (GoogLeNet, "inception_3a/output", "average")],
+)
+def test_gradients_are_those_of_finite_differences(module, layer, pooling, plain_operations):
+    """In float64, along a random direction, and the same for each image of a batch."""
+    with jax.enable_x64(True):
+        network = module(pooling=pooling, border="reflect")
+        params = jax.tree.map(lambda x: x.astype(np.float64), random_params(network))
+        rng = np.random.default_rng(2)
+        x, direction = rng.normal(0, 1, (2, 67, 63, 3))
+
+        @jax.jit
+        def loss(x):
+            return jnp.mean(network.apply({"params": params}, x, (layer,))[layer] ** 2)
+
+        slopes = jax.jit(jax.vmap(jax.grad(loss)))(jnp.stack([x, -x]))
+        step = 1e-7
+        for image, slope in zip((x, -x), slopes):
+            measured = (loss(image + step * direction) - loss(image - step * direction)) / (2 * step)
+            most = np.linalg.norm(slope) * np.linalg.norm(direction)
+            np.testing.assert_allclose((slope * direction).sum(), measured, rtol=0, atol=1e-5 * most)
+
+
 def test_only_what_is_needed_is_computed():
     network = SqueezeNet()
     shallow = {name: value for name, value in random_params(network).items()
