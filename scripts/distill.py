@@ -1,0 +1,214 @@
+"""Distil a slim VGG-19 from teachers: `python scripts/distill.py --teacher FILE --photos DIR … --out FILE`.
+
+Every named layer of the student either equals the teacher's layer (where both have the same width) or
+predicts it through a linear 1×1 map that exists only during training. Three errors are minimised per
+layer, each relative to the size of what is predicted: of the features, of their Gram matrices, and of
+the *response* to noise (the change of the features when noise is added to the image), so that the
+student sees noise as much as the teacher does. A quarter of the images are taken from unfinished style
+optimisations made with the student itself as it is at that time: they show what it overlooks. Every
+second step all VGGs pool by average instead of maximum, because style recipes ask for either.
+
+Layers after the last one taken from `--teacher` send no gradient into those before: the early layers
+serve one master. `--deep` names a VGG that has the layers which the teacher lacks (or imitations of
+them, called `reluN_M_aux`); `--semantic` names classifiers whose late features the deep layers predict.
+
+The run is a function of its arguments: killed at any moment and started again with the same ones, it
+goes on from its last checkpoint and ends with the same numbers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import distill_data as data
+import distill_regress as regress
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+from distill_state import State, fit_maps, new_state, refill, remeasure, revive, update
+from distill_targets import LAYERS, Target, measure_scales, plan
+
+from jaxstyle.backbones import VGG
+from jaxstyle.errors import JaxstyleError
+from jaxstyle.verify import notes_of
+from jaxstyle.weights import Weights, load_weights, random_weights, write_weights
+
+SLIM = ((32, 32), (128, 96), (256, 64, 64, 64), (256, 128, 128, 128), (256,))
+# For --quick: a teacher with random numbers, and a student of it.
+QUICK = (((8, 8), (8, 8), (8,)), ((4, 4), (8, 4), (6,)))
+POOL = 384
+
+
+def schedule(step: int, args: argparse.Namespace) -> float:
+    """Warm-up over 50 steps, constant, then linear to zero over the last `--decay` of all steps."""
+    left = (args.steps - step) / max(1.0, args.decay * args.steps)
+    return args.rate * min(1.0, (step + 1) / 50, left)
+
+
+def finished(student: Weights, params: Any, targets: Sequence[Target], images: np.ndarray) -> Weights:
+    """The trained network with mean activation 1 in every channel that imitates nothing directly.
+
+    ReLU commutes with positive factors, so what is divided out of one layer is multiplied into the next
+    and the function stays (Gatys' normalisation). Channels that never fire stay as they are.
+    """
+    network = student.network
+    model = Weights(params=params, matrix=student.matrix, offset=student.offset, network=network)
+    names = [name for name in network.layers if name.startswith("relu")]
+    means = jax.jit(lambda m, x: {k: v.mean((0, 1)) for k, v in m.features(x, tuple(names)).items()})
+    total = jax.tree.map(lambda *x: np.mean(x, 0), *(means(model, image) for image in images))
+    kept = {target.student for target in targets if target.same}
+    made, before = {}, np.ones(3, np.float32)
+    for name in names:
+        conv = name.replace("relu", "conv")
+        factor = np.ones_like(total[name]) if name in kept else np.where(
+            total[name] > 1e-3, total[name], 1).astype(np.float32)
+        kernel, bias = np.asarray(params[conv]["kernel"]), np.asarray(params[conv]["bias"])
+        made[conv] = {"kernel": kernel * before[:, None] / factor, "bias": bias / factor}
+        before = factor
+    return Weights(params=made, matrix=student.matrix, offset=student.offset, network=network)
+
+
+def write(path: Path, weights: Weights, **metadata: str) -> None:
+    """Filters in float16, the preprocessing in float32."""
+    half = jax.tree.map(lambda x: np.asarray(x, np.float16), weights.params)
+    write_weights(path, Weights(params=half, matrix=weights.matrix, offset=weights.offset,
+                                network=weights.network),
+                  "vgg19-slim", convention="torchvision", **notes_of(weights), **metadata)
+
+
+def averaged(weights: Weights) -> Weights:
+    """A VGG with average pooling; another network as it is."""
+    return weights.with_network(pooling="average") if isinstance(weights.network, VGG) else weights
+
+
+def first_stage(args: argparse.Namespace, student: Weights, teachers: list[Weights],
+                calm: np.ndarray, notes: Path) -> State:
+    """Layers and maps by least squares; notes imitated channels and scales in a file."""
+    rng = np.random.default_rng((args.seed, 2))
+    noisy = [data.noisy(rng, image) for image in calm[1::2]]
+    mixed = np.concatenate([calm[::2], noisy]).astype(np.float32)
+    params, chosen, features = regress.regress(student, teachers, mixed, LAYERS, args.seed)
+    targets = plan(student.network, teachers, chosen)
+    heads = fit_maps(features, teachers, targets, mixed)
+    scales = measure_scales(teachers, targets, calm)
+    np.savez(notes, **{f"channels {k}": v for k, v in chosen.items()},
+             **{f"scale {k}": v for k, v in scales.items()})
+    params, heads = revive(student, params, heads, targets, mixed[:16], rng)
+    return new_state(student, params, heads, targets, mixed[:16], args.pool)
+
+
+def train(args: argparse.Namespace, student: Weights, teachers: list[Weights],
+          pictures: list[np.ndarray]) -> Weights:
+    """The loop: images, step, log, checkpoint. Writes and returns the finished network."""
+    calm = data.clean_images(np.random.default_rng(args.seed), pictures, args.calibration, args.size)
+    out = Path(args.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    log, notes = out.with_suffix(".log.jsonl"), out.with_suffix(".fit.npz")
+    kinds = ((student, teachers), (averaged(student), [averaged(teacher) for teacher in teachers]))
+    options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
+    with ocp.CheckpointManager(out.with_suffix(".checkpoints").absolute(), options=options) as manager:
+        if manager.latest_step() is None:
+            manager.save(0, args=ocp.args.StandardSave(
+                first_stage(args, student, teachers, calm, notes)._asdict()))
+        first = manager.latest_step() or 0
+        saved = manager.restore(first, args=ocp.args.StandardRestore())
+        # Orbax gives tuples back as lists.
+        state = State(**{key: jax.tree.map(jnp.array, tuple(value) if isinstance(value, list) else value)
+                         for key, value in saved.items()})
+        print(f"starting at step {first}", flush=True)
+        with np.load(notes) as noted:
+            chosen = {k.removeprefix("channels "): noted[k] for k in noted if k.startswith("channels ")}
+            scales = {k.removeprefix("scale "): jnp.asarray(noted[k]) for k in noted if k[:6] == "scale "}
+        targets = tuple(plan(student.network, teachers, chosen))
+        for step in range(first, args.steps):
+            rng = np.random.default_rng((args.seed, 1, step))
+            if args.pool and step >= args.dream_from and step % args.dream_every == 0:
+                state = refill(state, averaged(student), pictures, rng)
+            filled = min(int(state.filled), args.pool)
+            images = data.pairs(rng, pictures, np.asarray(state.pool), filled, args.pairs, args.size)
+            if step % args.whiten_every == 0 and step:
+                state = remeasure(state, student, targets, images[:4].reshape(-1, *images.shape[2:]))
+            state, value, parts = update(state, *kinds[step % 2], scales, images,
+                                         schedule(step, args), targets, tuple(args.mix))
+            if step % args.log_every < 2 or step == args.steps - 1:
+                note(log, step, value, parts)
+            if (step + 1) % args.save_every == 0 or step == args.steps - 1:
+                manager.save(step + 1, args=ocp.args.StandardSave(state._asdict()))
+    made = finished(student, state.params, targets, calm)
+    write(out, made, origin="trained by jaxstyle, scripts/distill.py", licence=args.licence,
+          steps=str(args.steps))
+    return made
+
+
+def note(log: Path, step: int, value: Any, parts: dict[str, Any]) -> None:
+    """One line of JSON at the end of the log, and on the screen."""
+    entry = {"step": step, "loss": float(value), "cpu_seconds": round(time.process_time()),
+             **{name: [round(float(x), 5) for x in part] for name, part in parts.items()}}
+    with log.open("a") as file:
+        file.write(json.dumps(entry) + "\n")
+    print(entry, flush=True)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0],
+                                formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    p.add_argument("--teacher", help="VGG-19 weights file or name; all layers that it has come from it")
+    p.add_argument("--deep", nargs="*", default=[], help="VGG files with layers that the teacher lacks")
+    p.add_argument("--semantic", nargs="*", default=[], help="classifier files")
+    p.add_argument("--photos", type=Path, nargs="*", default=[], help="folders of pictures")
+    p.add_argument("--hold-out-every", type=int, default=6, help="of folders with over 100 pictures")
+    p.add_argument("--exclude", nargs="*", default=[], help="hold out pictures with this in their name")
+    p.add_argument("--out", default="vgg19-slim.safetensors", help="its log and checkpoints lie beside it")
+    p.add_argument("--widths", type=json.loads, default=SLIM, help="JSON list of blocks")
+    p.add_argument("--steps", type=int, default=20000)
+    p.add_argument("--rate", type=float, default=5e-3, help="learning rate")
+    p.add_argument("--decay", type=float, default=0.4, help="last part of the steps, rate falls to zero")
+    p.add_argument("--pairs", type=int, default=4, help="images per step, each beside a noisy version")
+    p.add_argument("--size", type=int, default=96, help="pixels of a side")
+    p.add_argument("--mix", type=float, nargs=3, default=(1.0, 0.3, 0.2), help="feature, Gram, response")
+    p.add_argument("--pool", type=int, default=POOL, help="images of unfinished optimisations; 0: none")
+    p.add_argument("--dream-from", type=int, default=300)
+    p.add_argument("--dream-every", type=int, default=60)
+    p.add_argument("--whiten-every", type=int, default=25, help="steps between measurements of inputs")
+    p.add_argument("--calibration", type=int, default=96, help="images that scales are measured on")
+    p.add_argument("--save-every", type=int, default=100)
+    p.add_argument("--log-every", type=int, default=10)
+    p.add_argument("--licence", default="CC BY 4.0; teacher: VGG-19 by the Visual Geometry Group, Oxford")
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--quick", action="store_true", help="two small steps; teacher of random numbers")
+    return p
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse, load, train."""
+    args = parser().parse_args(arguments)
+    if args.quick:
+        args.steps, args.pairs, args.size, args.pool = min(args.steps, 2), 1, 32, 3
+        args.calibration, args.log_every, args.dream_from, args.dream_every = 4, 1, 1, 1
+        args.save_every = args.whiten_every = 1
+    if args.teacher:
+        first = load_weights(args.teacher)
+    elif args.quick:
+        first = random_weights(args.seed, VGG(blocks=QUICK[0], border="reflect"))
+        args.widths = QUICK[1]
+    else:
+        raise JaxstyleError("no --teacher was given; name a VGG-19 weights file (or try --quick)")
+    teachers = [first, *map(load_weights, [*args.deep, *args.semantic])]
+    blocks = tuple(map(tuple, args.widths))
+    student = random_weights(args.seed + 1, VGG(blocks=blocks, border="reflect"))
+    if not args.photos and not args.quick:
+        raise JaxstyleError("no --photos were given; name folders of pictures to train on")
+    train_on, held = data.split(args.photos, args.hold_out_every, tuple(args.exclude))
+    print(f"{len(train_on)} pictures to train on, {len(held)} held out", flush=True)
+    train(args, student, teachers, [data.read(path) for path in train_on])
+
+
+if __name__ == "__main__":
+    main()
