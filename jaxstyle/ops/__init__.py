@@ -18,9 +18,12 @@ import jax
 from jax import Array
 
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.ops import convolution, grams, pooling, reference
+from jaxstyle.ops import convolution, grams, patches, pooling, reference
 
-__all__ = ["average_pool", "conv", "gram", "max_pool", "prepare", "squared_gram_distance"]
+__all__ = [
+    "average_pool", "conv", "gram", "max_pool", "nearest_patches", "prepare",
+    "squared_gram_distance", "upsample_conv",
+]
 
 
 def _choose(fast: ModuleType) -> Any:
@@ -71,6 +74,17 @@ def conv(
         x, params, border=border, stride=stride, padding=padding, relu=relu)
 
 
+def upsample_conv(
+    x: Array, params: Mapping[str, Any], *, border: str = "zero", relu: bool = False
+) -> Array:
+    """Nearest-neighbour enlargement to twice the size, then a 3×3 `conv` that keeps it.
+
+    Returns:
+      `[2H, 2W, O]` of `[H, W, I]`.
+    """
+    return _choose(convolution).upsample_conv(x, params, border=border, relu=relu)
+
+
 def max_pool(x: Array) -> Array:
     """Maximum of 2×2 blocks, `[H, W, C]` -> `[H//2, W//2, C]`; an odd row or column is dropped."""
     return _choose(pooling).max_pool(x)
@@ -89,3 +103,22 @@ def gram(x: Array) -> Array:
 def squared_gram_distance(x: Array, target: Array, scale: Any = 1.0) -> Array:
     """sum((scale·gram(x) − target)²), scalar, of features `[H, W, C]` and a matrix `[C, C]`."""
     return _choose(grams).squared_gram_distance(x, target, scale)
+
+
+def nearest_patches(
+    x: Array, style: Array, size: int = 3, precision: str = "float32"
+) -> tuple[Array, Array]:
+    """For every patch of `x` the style patch of greatest normalised correlation ⟨p, q⟩ / |q|.
+
+    The match of Li & Wand 2016 (arXiv:1601.04589, eq. 3). No gradient flows through matching.
+
+    Args:
+      x: `[H, W, C]`, style: `[Hs, Ws, C]`, both at least size×size.
+      precision: "float32", or "bfloat16": products in bfloat16, where that is faster; then patches
+        whose scores nearly tie may be exchanged.
+
+    Returns:
+      Flat index (row · (Ws − size + 1) + column) `[H − size + 1, W − size + 1]`, int32, and the score,
+      of equal shape. Among equal scores the first column wins, then the first row.
+    """
+    return _choose(patches).nearest_patches(x, style, size, precision)

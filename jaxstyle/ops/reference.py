@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+# Patches of less than this norm count as having it.
+NORM_FLOOR = 1e-8
 PAD_MODES = {"zero": "constant", "reflect": "reflect", "replicate": "edge"}
 
 
@@ -48,10 +50,10 @@ def conv(
     height, width = out_size(x.shape[0], kh, stride, pad), out_size(x.shape[1], kw, stride, pad)
     if 0 in (*x.shape, height, width):
         return jnp.zeros((height, width, channels), x.dtype)
-    if pad:
-        x = jnp.pad(x, ((pad, pad), (pad, pad), (0, 0)), mode=PAD_MODES[border])
+    if pad and border != "zero":
+        x, pad = jnp.pad(x, ((pad, pad), (pad, pad), (0, 0)), mode=PAD_MODES[border]), 0
     y = lax.conv_general_dilated(
-        x[None], kernel.astype(x.dtype), (stride, stride), "VALID",
+        x[None], kernel.astype(x.dtype), (stride, stride), ((pad, pad), (pad, pad)),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )[0] + params["bias"].astype(x.dtype)
     return jax.nn.relu(y) if relu else y
@@ -76,3 +78,53 @@ def gram(x: Array) -> Array:
 def squared_gram_distance(x: Array, target: Array, scale: Any = 1.0) -> Array:
     """sum((scale·gram(x) − target)²), scalar, of features `[H, W, C]` and a matrix `[C, C]`."""
     return jnp.sum((gram(x) * scale - target) ** 2)
+
+
+def upsample_conv(
+    x: Array, params: Mapping[str, Any], *, border: str = "zero", relu: bool = False
+) -> Array:
+    """Nearest-neighbour enlargement to twice the size, then a 3×3 `conv` that keeps it.
+
+    Returns:
+      `[2H, 2W, O]` of `[H, W, I]`.
+    """
+    return conv(jnp.repeat(jnp.repeat(x, 2, axis=0), 2, axis=1), params, border=border, relu=relu)
+
+
+def patch_norms(x: Array, size: int) -> Array:
+    """Norm of every size×size patch, `[H, W, C]` -> `[H − size + 1, W − size + 1]`."""
+    energy = lax.reduce_window(jnp.sum(x * x, axis=-1), 0.0, lax.add, (size, size), (1, 1), "VALID")
+    return jnp.sqrt(energy)
+
+
+def patches(x: Array, size: int) -> Array:
+    """All size×size patches, `[H, W, C]` -> `[H − size + 1, W − size + 1, size² · C]`."""
+    rows, columns = x.shape[0] - size + 1, x.shape[1] - size + 1
+    shifted = [x[i:i + rows, j:j + columns] for i in range(size) for j in range(size)]
+    return jnp.concatenate(shifted, axis=-1)
+
+
+def nearest_patches(
+    x: Array, style: Array, size: int = 3, precision: str = "float32"
+) -> tuple[Array, Array]:
+    """For every patch of `x` the style patch of greatest normalised correlation.
+
+    The match of Li & Wand 2016 (arXiv:1601.04589, eq. 3): argmaxⱼ ⟨p, qⱼ⟩ / |qⱼ|; dividing by |p|,
+    too, would change no choice. No gradient flows through matching.
+
+    Args:
+      x: `[H, W, C]`, style: `[Hs, Ws, C]`, both at least size×size.
+      precision: "bfloat16" lets the fast form take its products in bfloat16.
+
+    Returns:
+      Flat index (row · (Ws − size + 1) + column) `[H − size + 1, W − size + 1]`, int32, and the score
+      ⟨p, q⟩ / |q|, of equal shape. Among equal scores the first column wins, then the first row.
+    """
+    del precision
+    x, style = lax.stop_gradient((x, style))
+    candidates = patches(style, size)
+    norms = jnp.maximum(patch_norms(style, size), NORM_FLOOR)
+    scores = jnp.einsum("hwk,rck->hwcr", patches(x, size), candidates) / norms.T
+    flat = scores.reshape(*scores.shape[:2], -1)
+    column, row = jnp.divmod(jnp.argmax(flat, axis=-1), candidates.shape[0])
+    return (row * candidates.shape[1] + column).astype(jnp.int32), jnp.max(flat, axis=-1)
