@@ -75,8 +75,10 @@ NUMPY_NAMES: dict[str, Any] = {
 }
 
 
-class RestrictedUnpickler(pickle.Unpickler):
+class RestrictedUnpickler(pickle._Unpickler):
     """Reads a pickle that asks for nothing but the given names.
+
+    It is the interpreter's implementation in Python, because damaged pickles can crash the one in C.
 
     Args:
       path: for the message of the refusal.
