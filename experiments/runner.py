@@ -21,8 +21,9 @@ from jaxstyle.cli import best_available, use_compilation_cache
 from jaxstyle.cli_sweep import perform
 from jaxstyle.runs import Files
 from jaxstyle.stylize import Recipe
+from jaxstyle.sweep_files import INPUTS
 from jaxstyle.sweep_plan import Lane, for_sweeps
-from jaxstyle.sweep_runs import INPUTS, Options
+from jaxstyle.sweep_runs import Options
 
 STYLE_LAYERS = recipes.STYLE_LAYERS
 QUICK_SIZE, QUICK_STEPS = 64, 30

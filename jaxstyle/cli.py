@@ -14,7 +14,8 @@ from rich.console import Console
 from tyro.conf import FlagCreatePairsOff, Positional, arg, subcommand
 
 from jaxstyle import recipes
-from jaxstyle.cli_sweep import Report, Sweep, best_available
+from jaxstyle.balance import balanced
+from jaxstyle.cli_sweep import Report, Sweep, Tune, best_available
 from jaxstyle.cli_weights import WeightsCommand
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.overrides import override, split_overrides
@@ -62,6 +63,10 @@ class Stylize:
     """Image to start from instead of what the recipe says."""
     every: Annotated[int | None, arg(metavar="N")] = None
     """Also write the picture every N steps, as OUT-00100.png and so on."""
+    auto_weights: bool = False
+    """Weigh style against content by what these pictures need, for the strength below."""
+    strength: Annotated[float | None, arg(metavar="0…1")] = None
+    """With --auto-weights, which it implies: 0 keeps the photo, 1 the style (0.5 if not given)."""
     keep_alpha: bool = False
     """Give the result the transparency of the photo."""
     force: bool = False
@@ -80,6 +85,8 @@ class Stylize:
                       start=None if self.start is None else str(self.start))
         references = load_references(files)
         weights = load_weights(self.weights or best_available())
+        if self.auto_weights or self.strength is not None:
+            recipe = balanced(weights, references, recipe, 0.5 if self.strength is None else self.strength)
         return render(weights, references, recipe, files, self.output, every=self.every,
                       keep_alpha=self.keep_alpha, console=console)
 
@@ -153,6 +160,7 @@ class Recipes:
 Command = (
     Annotated[Stylize, subcommand("stylize")]
     | Annotated[Sweep, subcommand("sweep")]
+    | Annotated[Tune, subcommand("tune")]
     | Annotated[Report, subcommand("report")]
     | Annotated[Replay, subcommand("replay")]
     | Annotated[Recipes, subcommand("recipes")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,14 +12,17 @@ from rich.console import Console
 from tyro.conf import Positional, UseAppendAction, arg
 
 from jaxstyle import recipes
+from jaxstyle.balance import Path as StylePath
+from jaxstyle.balance import style_path, with_strength
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.overrides import override
+from jaxstyle.pytrees import replace
 from jaxstyle.runs import Files
 from jaxstyle.stylize import Recipe
 from jaxstyle.sweep_plan import Axis, Lane, Point, axis_from, plan, zipped
 from jaxstyle.sweep_progress import show
-from jaxstyle.sweep_runs import Options, run_sweep
-from jaxstyle.weights import available
+from jaxstyle.sweep_runs import Options, references_of, run_sweep
+from jaxstyle.weights import available, load_weights
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
 
@@ -40,7 +43,7 @@ class Sweep:
     output: Annotated[Path, arg(aliases=("-o",), metavar="DIR")]
     """Folder for the results and the report."""
     vary: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="PATH=V1,V2,…")] = ()
-    """An axis: a setting and its values (lists separated by semicolons); `recipe=a,b` varies recipes."""
+    """An axis: a setting and its values (lists separated by semicolons); also recipe=a,b or strength=…"""
     zip: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="PATH=V1,V2,…")] = ()
     """Like --vary, but all --zip together are one axis: their first values, their second values, …"""
     seeds: Annotated[int | None, arg(metavar="N")] = None
@@ -63,11 +66,13 @@ class Sweep:
     """Lanes at once on each device; as many as fit and pay if not given."""
     snapshots: Annotated[tuple[int, ...], arg(metavar="STEP ...")] = ()
     """Keep each lane's picture after these steps too."""
+    strength: Annotated[float | None, arg(metavar="0…1")] = None
+    """Weigh the style by what each pair of pictures needs: 0 keeps the photo, 1 the style."""
     keep_solver: bool = False
     """Keep an L-BFGS with line search instead of the one made for sweeps (one evaluation per step)."""
     distributed: bool = False
-    """Share the lanes with the other processes of this job (SLURM, Open MPI, Kubernetes, Cloud TPU): start the
-    same command in each, with the same DIR on a shared disk."""
+    """Share the lanes with the other processes of this job (SLURM, Open MPI, Kubernetes, Cloud TPU): start
+    the same command in each, with the same DIR on a shared disk."""
     coordinator: Annotated[str | None, arg(metavar="HOST:PORT")] = None
     """With --distributed where no such system is detected: address of the first process."""
     processes: Annotated[int | None, arg(metavar="N")] = None
@@ -79,9 +84,9 @@ class Sweep:
 
     def run(self, settings: Mapping[str, str], console: Console) -> int:
         """Run the sweep, or what is left of it, and write the report."""
-        lanes = self.planned(settings)
         if self.distributed:
             join(self.coordinator, self.processes, self.process)
+        lanes = self.planned(settings)
         options = Options(width=self.lanes, snapshots=self.snapshots, save_seconds=self.save_every,
                           process=jax.process_index(), processes=jax.process_count())
         return perform(self.output, lanes, options, console, title=self.title())
@@ -108,8 +113,9 @@ class Sweep:
             axes.append(Axis("seed", tuple(Point(str(i), {"seed": str(i)}) for i in range(self.seeds))))
         files = crossed(pictures((self.content, *self.contents)),
                         pictures((self.painting, *self.paintings)), self.together)
-        return plan(base, axes, files, self.weights or best_available(), settings=settings,
-                    sized=self.sized, keep_solver=self.keep_solver)
+        weights = self.weights or best_available()
+        return plan(base, axes, files, weights, settings=settings, sized=self.sized,
+                    keep_solver=self.keep_solver, strengthen=strengthener(weights), strength=self.strength)
 
     def sized(self, recipe: Recipe) -> Recipe:
         """The recipe with the short flags applied."""
@@ -133,6 +139,60 @@ class Report:
         return 0
 
 
+@dataclass(frozen=True)
+class Tune:
+    """Search weights: many strengths and layer weights at once, the worse half stopped again and again.
+
+    Prints the best compromises between photo and painting (the Pareto front), and its knee.
+    """
+
+    content: Annotated[Path, Positional, arg(metavar="PHOTO")]
+    """The photo."""
+    paintings: Annotated[tuple[Path, ...], Positional, arg(metavar="PAINTING ...")]
+    """The painting; several are blended."""
+    output: Annotated[Path, arg(aliases=("-o",), metavar="DIR")]
+    """Folder for the results and the report."""
+    candidates: Annotated[int, arg(metavar="N")] = 16
+    """How many to begin with."""
+    recipe: Annotated[str, arg(metavar="NAME")] = "gatys-2015"
+    """The recipe, of one stage; `jaxstyle recipes` lists the names."""
+    size: Annotated[int, arg(metavar="PIXELS")] = 192
+    """Longer side of the results."""
+    steps: Annotated[int, arg(metavar="N")] = 200
+    """Solver steps of those that are not stopped."""
+    seed: Annotated[int, arg(metavar="N")] = 0
+    """Seed of the candidates."""
+    weights: Annotated[str | None, arg(metavar="NAME")] = None
+    """Network to look through: a name from `jaxstyle weights list`, or a .safetensors file."""
+
+    def run(self, settings: Mapping[str, str], console: Console) -> int:
+        """Search, and write the report."""
+        from jaxstyle.report import write_report
+        from jaxstyle.report_data import read_sweep
+        from jaxstyle.tune import settings_line, tune
+
+        if not self.paintings:
+            raise JaxstyleError("no painting was given; try: jaxstyle tune photo.jpg art.jpg -o runs/tune")
+        base = recipes.with_steps(recipes.with_size(recipes.named(self.recipe), self.size), self.steps)
+        files = Files(content=str(self.content), styles=tuple(map(str, self.paintings)))
+        lane = Lane({}, override(base, dict(settings)), files, self.weights or best_available())
+        console.print(f"{self.candidates} candidates → {self.output}", highlight=False, soft_wrap=True)
+        for rung in tune(self.output, lane, count=self.candidates, seed=self.seed,
+                         title=f"{self.content.stem}: tuned weights"):
+            console.print(f"step {rung.step}: {len(rung.ran)} candidates ran, {len(rung.kept)} go on",
+                          highlight=False)
+        page = write_report(self.output)
+        sweep = read_sweep(self.output)
+        front, knee = sweep.front()
+        for i in front:
+            found = sweep.lanes[i]
+            console.print(f"{'knee' if i == knee else '    '} photo {found.distance('content'):.3f} painting "
+                          f"{found.distance('style'):.4f}  {settings_line(found.manifest)}",
+                          highlight=False, soft_wrap=True)
+        console.print(f"done → {page}", highlight=False, soft_wrap=True)
+        return 0
+
+
 def perform(directory: Path, lanes: Sequence[Lane], options: Options, console: Console, *, title: str,
             about: str = "") -> int:
     """Runs lanes into a folder, shows progress, and writes the report; returns the exit code."""
@@ -149,6 +209,19 @@ def perform(directory: Path, lanes: Sequence[Lane], options: Options, console: C
     return 0
 
 
+def strengthener(weights: str) -> Callable[[Recipe, Files, float], Recipe]:
+    """What sets a strength: measures the path of each recipe and pair of pictures, once."""
+    paths: dict[str, StylePath] = {}
+
+    def strengthen(recipe: Recipe, files: Files, strength: float) -> Recipe:
+        key = repr((replace(recipe, {"seed": 0}), files))
+        if key not in paths:
+            paths[key] = style_path(load_weights(weights), references_of(files), recipe)
+        return with_strength(recipe, paths[key], strength)
+
+    return strengthen
+
+
 def join(coordinator: str | None, processes: int | None, process: int | None) -> None:
     """Meet the other processes of the job.
 
@@ -158,8 +231,9 @@ def join(coordinator: str | None, processes: int | None, process: int | None) ->
     try:
         jax.distributed.initialize(coordinator, processes, process)
     except (ValueError, RuntimeError) as error:
-        raise JaxstyleError(f"--distributed: {str(error).splitlines()[0]}; outside SLURM, Open MPI, Kubernetes "
-                            "and Cloud TPU give --coordinator HOST:PORT --processes N --process I") from None
+        reason = str(error).splitlines()[0]
+        raise JaxstyleError(f"--distributed: {reason}; outside SLURM, Open MPI, Kubernetes, Cloud TPU give "
+                            "--coordinator HOST:PORT --processes N --process I") from None
 
 
 def pictures(places: Sequence[Path]) -> list[Path]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.pareto import knee, pareto_front
-from jaxstyle.sweep_files import FORMAT, IMAGE, MANIFEST, METRICS, RUNNING, lane_folder, read_json
+from jaxstyle.sweep_files import FINISHED, FORMAT, IMAGE, MANIFEST, METRICS, RUNNING, lane_folder, read_json
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,9 @@ class SweepRecord:
 
     def front(self) -> tuple[list[int], int | None]:
         """Lanes on the Pareto front of content and style distance, and its knee."""
-        points = [(lane.distance("content"), lane.distance("style")) for lane in self.lanes]
+        # A lane that was stopped on the way may look good only because it hardly moved.
+        points = [(lane.distance("content"), lane.distance("style")) if lane.status == FINISHED
+                  else (math.nan, math.nan) for lane in self.lanes]
         front = pareto_front(points)
         return front, knee(points, front)
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,13 +26,17 @@ import jax
 import numpy as np
 
 from jaxstyle.atomic import write_whole
+from jaxstyle.errors import JaxstyleError
 from jaxstyle.images import save
 from jaxstyle.runs import TEXT_KEY
 from jaxstyle.solvers import Search
+from jaxstyle.sweep_plan import Lane, varied_paths
 
 FORMAT = "jaxstyle-sweep-1"
 MANIFEST, METRICS, IMAGE, STATE = "manifest.json", "metrics.jsonl", "image.png", "state.npz"
-FINISHED, FAILED, RUNNING = "finished", "failed", "running"
+INPUTS = "inputs"
+"""Folder inside a sweep's for pictures made for it, which may be there before it."""
+FINISHED, FAILED, RUNNING, STOPPED = "finished", "failed", "running", "stopped"
 
 
 @dataclass
@@ -105,6 +110,40 @@ def fingerprint(record: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def write_plan(directory: Path, lanes: Sequence[Lane], records: Sequence[Mapping[str, Any]], title: str,
+               about: str = "") -> None:
+    """Record what a sweep is to do, before any work; a folder that holds the same plan is taken over.
+
+    Raises:
+      JaxstyleError: the folder holds something else.
+    """
+    prints = [fingerprint(record) for record in records]
+    old = read_json(directory / MANIFEST)
+    others = directory.iterdir() if directory.is_dir() else ()
+    if old is None and any(path.name != INPUTS for path in others):
+        raise JaxstyleError(f"{directory}: is not empty and holds no sweep; choose another folder with -o")
+    if old is not None and (old.get("format") != FORMAT
+                            or [lane["fingerprint"] for lane in old["lanes"]] != prints):
+        raise JaxstyleError(f"{directory}: holds another sweep; choose another folder with -o")
+    entries = [{"labels": dict(lane.labels), "fingerprint": key} for lane, key in zip(lanes, prints)]
+    (directory / "lanes").mkdir(parents=True, exist_ok=True)
+    write_json(directory / MANIFEST, {
+        "format": FORMAT, "title": title, "about": about, "status": RUNNING,
+        "axes": axes_of(lanes), "varied": varied_paths(lanes), "lanes": entries,
+        "created": (old or {}).get("created", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())),
+        "versions": records[0]["versions"], "device": records[0]["device"], "devices": jax.device_count(),
+    })
+
+
+def axes_of(lanes: Sequence[Lane]) -> list[dict[str, Any]]:
+    """Names and values of the axes, in the order of the lanes."""
+    values: dict[str, dict[str, None]] = {}
+    for lane in lanes:
+        for name, label in lane.labels.items():
+            values.setdefault(name, {})[label] = None
+    return [{"name": name, "values": list(labels)} for name, labels in values.items()]
+
+
 def lane_folder(directory: Path, index: int) -> Path:
     """Where a lane's files are."""
     return directory / "lanes" / f"{index:04d}"
@@ -113,11 +152,16 @@ def lane_folder(directory: Path, index: int) -> Path:
 def is_finished(folder: Path, record: Mapping[str, Any]) -> bool:
     """Whether a folder holds the whole result of the lane that `record` describes."""
     found = read_json(folder / MANIFEST)
-    if not isinstance(found, dict) or found.get("status") not in (FINISHED, FAILED):
+    if not isinstance(found, dict) or found.get("status") not in (FINISHED, FAILED, STOPPED):
         return False
     if found.get("fingerprint") != fingerprint(record):
         return False
     return all(file_hash(folder / name) == digest for name, digest in found.get("files", {}).items())
+
+
+def set_status(directory: Path, status: str) -> None:
+    """Change the status of a sweep."""
+    write_json(directory / MANIFEST, {**(read_json(directory / MANIFEST) or {}), "status": status})
 
 
 def file_hash(path: Path) -> str | None:

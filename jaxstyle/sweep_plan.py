@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,9 @@ from jaxstyle.runs import Files
 from jaxstyle.solvers import ArmijoLbfgs, Lbfgs, OptaxLbfgs
 from jaxstyle.stylize import Recipe
 
-RECIPE = "recipe"
+RECIPE, STRENGTH = "recipe", "strength"
+SPECIAL = (RECIPE, STRENGTH)
+"""Axes that are no settings of a recipe: another recipe, and a strength from `jaxstyle.balance`."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Lane:
 
 def split_values(path: str, text: str, recipe: Recipe) -> list[str]:
     """The values of `PATH=v1,v2`; lists are separated by semicolons, as in `blend=1,0;0,1`."""
-    is_list = path != RECIPE and isinstance(get(recipe, path), tuple)
+    is_list = path not in SPECIAL and isinstance(get(recipe, path), tuple)
     return [value.strip() for value in text.split(";" if is_list or ";" in text else ",") if value.strip()]
 
 
@@ -71,9 +73,23 @@ def axis_from(text: str, recipe: Recipe) -> Axis:
     for point in points:
         if path == RECIPE:
             recipes.named(point.label)
+        elif path == STRENGTH:
+            number(point.label)
         else:
             value_from(point.label, path, recipe)
     return Axis(short_names([path])[path], points)
+
+
+def number(text: str) -> float:
+    """A number given as text.
+
+    Raises:
+      JaxstyleError: it is none.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        raise JaxstyleError(f"'{text}' is not a number") from None
 
 
 def zipped(axes: Sequence[Axis]) -> Axis:
@@ -101,6 +117,7 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
 def plan(
     base: Recipe, axes: Sequence[Axis], files: Mapping[str, Mapping[str, Files]], weights: str, *,
     settings: Mapping[str, str] | None = None, sized: Any = None, keep_solver: bool = False,
+    strengthen: Callable[[Recipe, Files, float], Recipe] | None = None, strength: float | None = None,
 ) -> list[Lane]:
     """A lane for every crossing of the axes and for every entry of `files`.
 
@@ -108,6 +125,7 @@ def plan(
       files: content label -> style label -> files; a label of "" prints nothing.
       settings: overrides (path -> text) that apply to recipes chosen by an axis `recipe` too.
       sized: function that gives such a recipe its size and steps.
+      strengthen: sets a strength, for an axis `strength` or for `strength` given for all lanes.
       keep_solver: do not replace L-BFGS solvers (see `for_sweeps`).
 
     Raises:
@@ -126,7 +144,10 @@ def plan(
                 if RECIPE in changes:
                     recipe = recipes.named(changes.pop(RECIPE))
                     recipe = override(sized(recipe) if sized else recipe, dict(settings or {}))
+                chosen = number(changes.pop(STRENGTH)) if STRENGTH in changes else strength
                 recipe = override(recipe, changes)
+                if chosen is not None and strengthen is not None:
+                    recipe = strengthen(recipe, given, chosen)
                 labels = {axis.name: point.label for axis, point in zip(axes, points)}
                 pictures = {"photo": content, "style": style}
                 lanes.append(Lane(

@@ -14,18 +14,17 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from jaxstyle.errors import JaxstyleError
 from jaxstyle.images import save
 from jaxstyle.measure import measured
 from jaxstyle.pytrees import stack
 from jaxstyle.references import References
 from jaxstyle.runs import Files, load_references, manifest
+from jaxstyle.solvers import Iterate
 from jaxstyle.stylize import Recipe, aim, begin, network_for
-from jaxstyle.sweep import Batch, Lanes, fitting_width, group_key, lane_mesh, place, run_lanes
+from jaxstyle.sweep import Batch, Lanes, group_key, lane_mesh, place, run_lanes
 from jaxstyle.sweep_files import (
     FAILED,
     FINISHED,
-    FORMAT,
     MANIFEST,
     RUNNING,
     History,
@@ -35,16 +34,15 @@ from jaxstyle.sweep_files import (
     is_finished,
     lane_folder,
     load_state,
-    read_json,
     save_state,
+    set_status,
     write_json,
+    write_plan,
     write_result,
 )
-from jaxstyle.sweep_plan import Lane, varied_paths
+from jaxstyle.sweep_plan import Lane
+from jaxstyle.sweep_width import fitting_width
 from jaxstyle.weights import Weights, load_weights
-
-INPUTS = "inputs"
-"""Folder inside a sweep's for pictures made for it, which may be there before it."""
 
 
 @dataclass(frozen=True)
@@ -92,11 +90,6 @@ class Running:
     history: History = field(default_factory=History)
     saved: Saved | None = None
 
-    @property
-    def elapsed(self) -> float:
-        """Wall seconds before this session."""
-        return self.saved.history.seconds[-1] if self.saved and self.saved.history.seconds else 0.0
-
 
 @cache
 def references_of(files: Files) -> References:
@@ -107,45 +100,6 @@ def references_of(files: Files) -> References:
 def total_steps(lane: Lane) -> int:
     """Steps of a lane over all stages."""
     return sum(stage.steps for stage in lane.recipe.stages)
-
-
-def write_plan(directory: Path, lanes: Sequence[Lane], records: Sequence[Mapping[str, Any]], title: str,
-               about: str = "") -> None:
-    """Record what a sweep is to do, before any work; a folder that holds the same plan is taken over.
-
-    Raises:
-      JaxstyleError: the folder holds something else.
-    """
-    prints = [fingerprint(record) for record in records]
-    old = read_json(directory / MANIFEST)
-    others = directory.iterdir() if directory.is_dir() else ()
-    if old is None and any(path.name != INPUTS for path in others):
-        raise JaxstyleError(f"{directory}: is not empty and holds no sweep; choose another folder with -o")
-    if old is not None and (old.get("format") != FORMAT
-                            or [lane["fingerprint"] for lane in old["lanes"]] != prints):
-        raise JaxstyleError(f"{directory}: holds another sweep; choose another folder with -o")
-    entries = [{"labels": dict(lane.labels), "fingerprint": key} for lane, key in zip(lanes, prints)]
-    (directory / "lanes").mkdir(parents=True, exist_ok=True)
-    write_json(directory / MANIFEST, {
-        "format": FORMAT, "title": title, "about": about, "status": RUNNING,
-        "axes": axes_of(lanes), "varied": varied_paths(lanes), "lanes": entries,
-        "created": (old or {}).get("created", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())),
-        "versions": records[0]["versions"], "device": records[0]["device"], "devices": jax.device_count(),
-    })
-
-
-def axes_of(lanes: Sequence[Lane]) -> list[dict[str, Any]]:
-    """Names and values of the axes, in the order of the lanes."""
-    values: dict[str, dict[str, None]] = {}
-    for lane in lanes:
-        for name, label in lane.labels.items():
-            values.setdefault(name, {})[label] = None
-    return [{"name": name, "values": list(labels)} for name, labels in values.items()]
-
-
-def set_status(directory: Path, status: str) -> None:
-    """Change the status of a plan."""
-    write_json(directory / MANIFEST, {**(read_json(directory / MANIFEST) or {}), "status": status})
 
 
 def run_sweep(directory: Path, lanes: Sequence[Lane], *, title: str = "", about: str = "",
@@ -268,13 +222,13 @@ def run_batch(runs: Sequence[Running], batch: Batch, resume: Lanes | None, weigh
         run.folder.mkdir(parents=True, exist_ok=True)
         write_json(run.folder / MANIFEST, {**run.record, "status": RUNNING,
                                            "fingerprint": fingerprint(run.record)})
-    before = 0.0
-    fresh = resume is None
+    before, fresh = 0.0, resume is None
+    earlier = [run.history.seconds[-1] if run.history.seconds else 0.0 for run in runs]
     for at in run_lanes(batch, stops=options.snapshots, resume=resume):
         now = time.monotonic() - began
         offset = sum(stage.steps for stage in stages[: at.stage])
         compile_seconds += at.compile_seconds
-        note(runs, at, offset, before, now, first=fresh)
+        note(runs, at, offset, before, now, first=fresh, earlier=earlier)
         fresh, before = False, now
         if at.step and offset + at.step in options.snapshots:
             for run, image, alive in zip(runs, np.asarray(at.images), at.alive):
@@ -294,8 +248,12 @@ def run_batch(runs: Sequence[Running], batch: Batch, resume: Lanes | None, weigh
         settle(run, last, i, images[i], weights, common)
 
 
-def note(runs: Sequence[Running], at: Lanes, offset: int, before: float, now: float, first: bool) -> None:
-    """Add the steps since the last snapshot to the history of each lane."""
+def note(runs: Sequence[Running], at: Lanes, offset: int, before: float, now: float, first: bool,
+         earlier: Sequence[float]) -> None:
+    """Add the steps since the last snapshot to the history of each lane.
+
+    `before` and `now` are seconds since this session began, `earlier` those of each lane before it.
+    """
     iterate = at.search.iterate
     if first:
         values = {"total": iterate.value, **iterate.parts}
@@ -305,24 +263,35 @@ def note(runs: Sequence[Running], at: Lanes, offset: int, before: float, now: fl
         count = next(iter(at.losses.values())).shape[1]
         steps = range(offset + at.step - count + 1, offset + at.step + 1)
         for i, run in enumerate(runs):
-            seconds = run.elapsed + np.linspace(before, now, count + 1)[1:]
+            seconds = earlier[i] + np.linspace(before, now, count + 1)[1:]
             run.history.add(steps, list(seconds), {name: v[i] for name, v in at.losses.items()})
 
 
 def settle(run: Running, at: Lanes, i: int, image: np.ndarray, weights: Weights, common: Mapping[str, Any]
            ) -> None:
     """Write the result of a lane whose batch has ended."""
-    best = at.search.best
-    good = bool(np.isfinite(image).all())
+    best = jax.tree.map(lambda leaf: leaf[i], at.search.best)
+    outcome = outcome_of(run, best, int(at.search.failures[i]), bool(at.alive[i]))
+    write_outcome(run, {**outcome, **common}, image, weights)
+
+
+def outcome_of(run: Running, best: Iterate, failures: int, alive: bool) -> dict[str, Any]:
+    """What a manifest says of a lane's end."""
     outcome = {
-        "status": FINISHED if at.alive[i] else FAILED,
+        "status": FINISHED if alive else FAILED,
         "steps": run.history.steps[-1], "seconds": run.history.seconds[-1],
-        "loss": finite(float(best.value[i])),
-        "parts": {name: finite(float(part[i])) for name, part in best.parts.items()},
-        "failures": int(at.search.failures[i]), **common,
+        "loss": finite(float(best.value)),
+        "parts": {name: finite(float(part)) for name, part in best.parts.items()},
+        "failures": failures,
     }
-    if not at.alive[i]:
+    if not alive:
         outcome["reason"] = "no finite loss; use smaller weights or a smaller learning rate"
+    return outcome
+
+
+def write_outcome(run: Running, outcome: dict[str, Any], image: np.ndarray, weights: Weights) -> None:
+    """Measure a lane's image and write all that came of it."""
+    good = bool(np.isfinite(image).all())
     if good:
         outcome["distances"] = measured(weights, references_of(run.lane.files), run.lane.recipe, image)
     record = {**run.record, **outcome, "fingerprint": fingerprint(run.record)}

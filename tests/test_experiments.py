@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tiny import write_inputs
+from tiny import fast_to_compile, write_inputs
 
 from jaxstyle.backbones import VGG
 from jaxstyle.sweep_files import read_json
@@ -25,6 +25,12 @@ def inputs(tmp_path_factory):
     made = write_inputs(folder)
     write_weights(folder / "deep.safetensors", random_weights(network=DEEP), "vgg19")
     return {**made, "weights": str(folder / "deep.safetensors")}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation():
+    with fast_to_compile():
+        yield
 
 
 @pytest.fixture
@@ -51,7 +57,8 @@ def test_experiment(experiment, inputs, tmp_path, monkeypatch):
     out = tmp_path / "run"
     snapshots = getattr(experiment, "snapshots", lambda setup: ())
     assert runner.main(experiment.__doc__, few, snapshots, arguments(inputs, out)) == 0
-    assert Image.open(out / "lanes" / "0000" / "image.png").size[0] >= 28
+    with Image.open(out / "lanes" / "0000" / "image.png") as image:
+        assert image.width >= 28
     assert read_json(out / "manifest.json")["title"] == experiment.__doc__.splitlines()[0].rstrip(".")
     assert (out / "report.html").exists()
     check_docstring(experiment.__doc__, planned)

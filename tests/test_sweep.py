@@ -14,27 +14,26 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
-from tiny import in_float64, tiny_recipe, tiny_references, tiny_weights, write_inputs
+from tiny import fast_to_compile, in_float64, tiny_recipe, tiny_references, tiny_weights, write_inputs
 
-from jaxstyle import JaxstyleError, replace, stylize_iter, sweep
+from jaxstyle import JaxstyleError, replace, stylize_iter, sweep, sweep_width
 from jaxstyle.cli import main
 from jaxstyle.losses import TotalVariation
 from jaxstyle.pytrees import pytree
 from jaxstyle.runs import recipe_from_json
 from jaxstyle.solvers import Adam, ArmijoLbfgs, Lbfgs
-from jaxstyle.sweep import even_width, fitting_width, group_key, lane_mesh, place, run_lanes
+from jaxstyle.sweep import group_key, lane_mesh, place, run_lanes
 from jaxstyle.sweep_files import load_state, read_json
 from jaxstyle.sweep_plan import Lane, axis_from, for_sweeps, plan, zipped
 from jaxstyle.sweep_runs import Files, Options, run_sweep
+from jaxstyle.sweep_width import even_width, fitting_width
 
 WORKER = Path(__file__).parent / "sweep_worker.py"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def plain_operations():
-    """They compile in half the time; tests of operations show that the fast ones agree."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAXSTYLE_OPS", "reference")
+def quick_compilation():
+    with fast_to_compile():
         yield
 
 
@@ -124,11 +123,11 @@ def test_width_follows_memory(monkeypatch):
     weights, references = tiny_weights(), tiny_references()
     recipes, mesh = varied(tiny_recipe(2), 6), lane_mesh(jax.devices()[:1])
     assert fitting_width(weights, [references] * 6, recipes, mesh) == 6
-    monkeypatch.setattr(sweep, "memory_budget", lambda mesh: 400_000)
+    monkeypatch.setattr(sweep_width, "memory_budget", lambda mesh: 400_000)
     width = fitting_width(weights, [references] * 6, recipes, mesh)
     batch = place(weights, [references] * width, recipes[:width], width, mesh)
     assert width < 6
-    assert sweep.memory_needed(sweep.compile_stage(batch, 0)) <= 400_000
+    assert sweep_width.memory_needed(sweep_width.compile_stage(batch, 0)) <= 400_000
     assert [even_width(n, 4, mesh) for n in (1, 4, 5, 9)] == [1, 4, 3, 3]
 
 

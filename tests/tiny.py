@@ -1,5 +1,7 @@
 """A network and pictures small enough for tests of whole runs."""
 
+import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import jax
@@ -13,6 +15,22 @@ from jaxstyle.solvers import ArmijoLbfgs
 from jaxstyle.weights import Weights, random_weights, write_weights
 
 BLOCKS = ((4,), (8,))
+
+
+@contextmanager
+def fast_to_compile():
+    """Plain operations and few optimisations, where programs run for a moment only."""
+    before = os.environ.get("JAXSTYLE_OPS"), jax.config.read("jax_disable_most_optimizations")
+    os.environ["JAXSTYLE_OPS"] = "reference"
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", before[1])
+        if before[0] is None:
+            del os.environ["JAXSTYLE_OPS"]
+        else:
+            os.environ["JAXSTYLE_OPS"] = before[0]
 
 
 def tiny_weights() -> Weights:
