@@ -8,6 +8,9 @@ shapes mean is decided in `ports.py`.
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,7 +18,6 @@ from typing import NamedTuple
 
 import h5py
 import numpy as np
-import scipy.io
 
 from jaxstyle.caffemodel import read_caffemodel
 from jaxstyle.errors import JaxstyleError
@@ -118,22 +120,16 @@ def read_h5(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_mat(path: Path) -> dict[str, np.ndarray]:
-    """MatConvNet: a cell `layers` of structs with `name` and `weights` (older: `filters`, `biases`)."""
-    content = scipy.io.loadmat(path, variable_names=["layers"], struct_as_record=False)
-    if "layers" not in content:
-        raise ValueError("no variable 'layers'")
-    found = {}
-    for cell in content["layers"].reshape(-1):
-        layer = cell.reshape(-1)[0] if isinstance(cell, np.ndarray) else cell
-        name = str(np.asarray(getattr(layer, "name", "")).reshape(-1)[0])
-        if hasattr(layer, "weights") and layer.weights.size >= 2:
-            parts = layer.weights.reshape(-1)[:2]
-        elif hasattr(layer, "filters"):
-            parts = (layer.filters, layer.biases)
-        else:
-            continue
-        found[f"{name}/weight"], found[f"{name}/bias"] = parts
-    return found
+    """MatConvNet's convolutions, read in a process of its own (see `matfile.py`)."""
+    program = Path(__file__).with_name("matfile.py")
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "layers.npz"
+        done = subprocess.run([sys.executable, str(program), str(path), str(target)],
+                              capture_output=True, text=True)
+        if done.returncode:
+            crashed = done.returncode < 0 or not done.stderr.strip()
+            raise ValueError("damaged" if crashed else done.stderr.splitlines()[-1])
+        return read_npz(target)
 
 
 def named(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -526,6 +526,15 @@ def test_every_truncation_is_one_clear_line(narrow, tmp_path):
         path.unlink()
 
 
+def test_a_file_that_crashes_its_library_is_one_line_too(tmp_path):
+    """With byte 320 turned over, SciPy's compiled reader ends in a segmentation fault."""
+    write_matconvnet(tmp_path / "net.mat", random_layers(VGG(blocks=((3, 3), (4, 4)))), old=False)
+    content = bytearray((tmp_path / "net.mat").read_bytes())
+    content[320] ^= 0xFF
+    (tmp_path / "net.mat").write_bytes(content)
+    assert "not a complete matconvnet file" in refusal(tmp_path / "net.mat", arch="vgg19")
+
+
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the real weights of ../shared")
 def test_real_files_keep_their_means(tmp_path):
     """Gatys' normalised VGG-19: every filter's mean activation on photos is near one."""
