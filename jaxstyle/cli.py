@@ -75,7 +75,7 @@ class Stylize:
     def run(self, settings: Settings, console: Console) -> int:
         """Make the picture."""
         if not self.styles:
-            raise JaxstyleError("no painting was given; try: jaxstyle stylize photo.jpg painting.jpg -o out.png")
+            raise JaxstyleError("no painting was given: jaxstyle stylize photo.jpg painting.jpg -o out.png")
         if self.every is not None and self.every < 1:
             raise JaxstyleError("--every takes a number of steps of at least 1")
         recipe = override(self.chosen_recipe(), settings)

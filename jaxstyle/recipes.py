@@ -1,7 +1,8 @@
 """Named recipes: what the literature and well-known programs do, as constants.
 
 Deviations common to all: images are RGB in [0, 1] here whatever the network takes, so learning rates and
-total-variation weights of programs that work in 0..255 are converted; style images keep their own aspect ratio.
+total-variation weights of programs that work in 0..255 are converted; style images keep their own aspect
+ratio.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ DEFAULT = Recipe(
 )
 """Ours, tuned by eye: coarse to fine, from the photo under some noise.
 
-Losses are relative to their targets, so that one strength (`terms.style.weight`, 10 … 1000) means the same for
-any size and network. Average pooling and a little total variation keep speckle away, the range term keeps
+Losses are relative to their targets, so that one strength (`terms.style.weight`, 10 … 1000) means the same
+for any size and network. Average pooling and a little total variation keep speckle away, the range term keeps
 colours from being clipped. `ArmijoLbfgs` reaches the same picture in half the time of a line search.
 """
 
@@ -46,9 +47,9 @@ GATYS_2015 = Recipe(
 """Gatys, Ecker & Bethge 2015/2016: noise start, average pooling, α/β = 1e-3, content at conv4_2 and style at
 conv1_1 … conv5_1 with weights 1/5, L-BFGS.
 
-Deviations: features are taken after the rectifier (as in the authors' code); a Gram matrix is divided by its own
-number of positions, which is the paper's E_l where both images have the same number; the noise is uniform in
-[0, 1], of which the paper says only that it is white; 500 steps at 512 pixels are ours.
+Deviations: features are taken after the rectifier (as in the authors' code); a Gram matrix is divided by its
+own number of positions, which is the paper's E_l where both images have the same number; the noise is uniform
+in [0, 1], of which the paper says only that it is white; 500 steps at 512 pixels are ours.
 """
 
 GATYS_NOTEBOOK = Recipe(
@@ -63,9 +64,9 @@ GATYS_NOTEBOOK = Recipe(
 )
 """Gatys' PyTorch notebook: content start, shorter side 512, 500 L-BFGS steps, max pooling.
 
-Its layer weights 1e3/c² on mean (G/N − A/N)² are written as weight 1e3 on the normalization "neural-style", which is
-the same number. Deviation: a line search (the notebook's torch L-BFGS takes full steps); its second pass at 800
-pixels is left out.
+Its layer weights 1e3/c² on mean (G/N − A/N)² are written as weight 1e3 on the normalization "neural-style",
+which is the same number. Deviations: a line search (the notebook's torch L-BFGS takes full steps); its second
+pass at 800 pixels is left out.
 """
 
 NEURAL_STYLE = Recipe(
@@ -81,9 +82,10 @@ NEURAL_STYLE = Recipe(
 )
 """Johnson's Torch program neural-style with its default flags: longer side 512, 1000 steps, noise of 1e-3.
 
-Its total variation exists as a gradient only, that of 1e-3 · ½ Σ(dx² + dy²) in 0..255; here it is in the loss, in
-[0, 1]. Deviations: a line search (the program's L-BFGS takes full steps); the noise surrounds mid-grey, not
-ImageNet's mean colour; and features are those of the given weights (the program scales pixels by 256, not 255).
+Its total variation exists as a gradient only, that of 1e-3 · ½ Σ(dx² + dy²) in 0..255; here it is in the
+loss, in [0, 1]. Deviations: a line search (the program's L-BFGS takes full steps); the noise surrounds
+mid-grey, not ImageNet's mean colour; features are those of the given weights (the program scales pixels by
+256, not 255).
 """
 
 CROWSON = Recipe(

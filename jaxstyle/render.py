@@ -17,7 +17,7 @@ from jaxstyle.images import load_alpha, resize_to, save
 from jaxstyle.progress import shown
 from jaxstyle.references import References
 from jaxstyle.runs import TEXT_KEY, Files, device_name, manifest
-from jaxstyle.stylize import Recipe, Snapshot, stylize_iter
+from jaxstyle.stylize import Recipe, Snapshot, canvas, fit, memory_to_run, stylize_iter
 from jaxstyle.weights import Weights
 
 INTERRUPTED = 130
@@ -45,9 +45,10 @@ def check_output(path: Path, force: bool, snapshots: Sequence[Path] = ()) -> Non
             raise JaxstyleError(f"{existing}: exists already; add --force to overwrite it")
 
 
-def headline(snapshot: Snapshot, weights: Weights) -> str:
-    """Device, image size, network and memory of a run, in one line."""
-    height, width, _ = snapshot.image.shape
+def headline(weights: Weights, references: References, recipe: Recipe) -> str:
+    """Device, size of the result, network and memory of a run, in one line."""
+    fitted = fit(references, recipe.stages[-1], recipe.style_scale)
+    height, width, _ = canvas(fitted.content, fitted.styles).shape
     cores = f", {os.cpu_count()} cores" if jax.default_backend() == "cpu" else ""
     advice = ""
     if weights.name == "random":
@@ -55,7 +56,7 @@ def headline(snapshot: Snapshot, weights: Weights) -> str:
     elif weights.name.endswith("-slim"):
         advice = " (bundled; `jaxstyle weights fetch vgg19` gets the full network)"
     return (f"{device_name()}{cores} · {width}×{height} pixels · weights {weights.name}{advice} · "
-            f"about {snapshot.memory / 2**20:,.0f} MiB")
+            f"about {memory_to_run(weights, references, recipe) / 2**20:,.0f} MiB")
 
 
 def render(
@@ -75,15 +76,13 @@ def render(
         save(path, at.image, alpha=mask, text={TEXT_KEY: json.dumps(record)})
 
     try:
-        with console.status("compiling …") as status:
-            for snapshot in shown(stylize_iter(weights, references, recipe, every=every), recipe, console):
-                status.stop()
-                if snapshot.step == 0:
-                    console.print(headline(snapshot, weights), highlight=False, soft_wrap=True)
-                step = done_before[snapshot.stage] + snapshot.step
-                outcome = outcome_of(snapshot, step, began)
-                if every and snapshot.step and step % every == 0:
-                    write(snapshot_path(output, step), snapshot)
+        with console.status("compiling …"):
+            console.print(headline(weights, references, recipe), highlight=False, soft_wrap=True)
+        for snapshot in shown(stylize_iter(weights, references, recipe, every=every), recipe, console):
+            step = done_before[snapshot.stage] + snapshot.step
+            outcome = outcome_of(snapshot, step, began)
+            if every and snapshot.step and step % every == 0:
+                write(snapshot_path(output, step), snapshot)
     except KeyboardInterrupt:
         interrupted = True
     if snapshot is None:

@@ -120,7 +120,6 @@ class Snapshot:
         snapshot is asked for, so save or copy it before.
       stage, step: where the run is: `step` steps of stage `stage` are done; steps: of that stage in all.
       losses: total and parts of the steps since the last snapshot, name -> `[n]`.
-      memory: bytes that the compiled program of the stage needs; compile_seconds: what it took to make.
     """
 
     image: Array
@@ -129,8 +128,6 @@ class Snapshot:
     stage: int = static()
     step: int = static()
     steps: int = static()
-    memory: int = static(0)
-    compile_seconds: float = static(0.0)
 
 
 def fit(references: References, stage: Stage, style_scale: float) -> References:
@@ -259,9 +256,9 @@ def stylize_iter(
 ) -> Iterator[Snapshot]:
     """Runs a recipe step by step: the one loop that everything else consumes.
 
-    Yields a snapshot before the first step of each stage (its program compiled), then about twice a
-    second, and at every multiple of `every` steps and at the end of each stage without fail. How often a
-    snapshot is taken changes nothing in the result.
+    Yields a snapshot before the first step of each stage, then about twice a second, and without fail at every
+    multiple of `every` steps and at the end of each stage. How often a snapshot is taken changes nothing in
+    the result.
 
     Args:
       resume: a snapshot of an earlier run of the same recipe, to go on from, bit for bit.
@@ -283,20 +280,17 @@ def _run_stage(
     every: int | None, resumed: Snapshot | None,
 ) -> Iterator[Snapshot]:
     total = recipe.stages[index].steps
-    started = time.perf_counter()
     aims = aim(weights, references, recipe, index)
     if resumed is None:
         search, step = begin(weights, references, recipe, aims, index, previous), 0
     else:
         search, step = jax.tree.map(jnp.copy, resumed.search), resumed.step
     ready = prepared_for(weights, recipe, index, search)
-    compiled = advance.lower(ready, recipe, aims, search, 1, CHUNK_STEPS).compile()
     if not np.isfinite(search.best.value):
         raise JaxstyleError("the loss is not a finite number at the first image; use smaller weights")
     losses: dict[str, Any] = {}
     where = partial(Snapshot, stage=index, steps=total)
-    yield where(image=jnp.clip(search.best.x, 0, 1), search=search, losses=losses, step=step,
-                memory=memory_needed(compiled), compile_seconds=time.perf_counter() - started)
+    yield where(image=jnp.clip(search.best.x, 0, 1), search=search, losses=losses, step=step)
     pace = 0.0
     while step < total:
         ahead = min(total - step, CHUNK_STEPS, every - step % every if every else total)
@@ -312,6 +306,18 @@ def _run_stage(
                 f"{streak} steps in a row gave no finite loss (stage {index + 1}, step {step}); "
                 "use smaller weights, a smaller learning rate, or precision float32"
             )
+
+
+def memory_to_run(weights: Weights, references: References, recipe: Recipe) -> int:
+    """Bytes that the program of the last stage holds while it runs.
+
+    Compiles that program (which running the recipe then finds ready), but computes nothing.
+    """
+    weights, stage = network_for(weights, recipe), len(recipe.stages) - 1
+    aims = jax.eval_shape(lambda *given: aim(*given, stage), weights, references, recipe)
+    search = jax.eval_shape(lambda *given: begin(*given, stage, None), weights, references, recipe, aims)
+    ready = prepared_for(weights, recipe, stage, search)
+    return memory_needed(advance.lower(ready, recipe, aims, search, 1, CHUNK_STEPS).compile())
 
 
 def memory_needed(compiled: Any) -> int:

@@ -47,7 +47,7 @@ class Lanes:
         memory reused as soon as the next snapshot is asked for.
       losses: total and parts of the steps since the last snapshot, name -> `[n, steps]`.
       alive: `[n]`, false for a lane whose loss was not finite at its first image or for ten steps in a row.
-      stage, step, steps, memory (bytes per device), compile_seconds: as in `Snapshot`.
+      stage, step, steps: as in `Snapshot`; memory: bytes per device; compile_seconds: of the stage so far.
     """
 
     images: Array

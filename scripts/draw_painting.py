@@ -42,7 +42,8 @@ def paint(size: int, seed: int) -> Image.Image:
             x, y = rng.uniform(0, size, 2)
             bright = glow[int(y), int(x)]
             palette = LIGHT if rng.random() < bright * 1.1 else NIGHT
-            shade = bright * len(LIGHT) if palette is LIGHT else (0.5 + np.sin(angle[int(y), int(x)] * 2)) * 2.6
+            wave = 0.5 + np.sin(angle[int(y), int(x)] * 2)
+            shade = bright * len(LIGHT) if palette is LIGHT else wave * 2.6
             colour = np.array(palette[int(np.clip(shade + rng.normal(0, 0.9), 0, len(palette) - 1))])
             colour = np.clip(colour + rng.normal(0, 9, 3), 0, 255).astype(int)
             points = [(x * scale, y * scale)]
@@ -59,7 +60,7 @@ def paint(size: int, seed: int) -> Image.Image:
 
 def main() -> None:
     """Paint and save."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out")
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--seed", type=int, default=7)

@@ -82,7 +82,8 @@ def test_nothing_is_overwritten_without_force(place, capsys):
 
 def test_every_writes_snapshots(place, capsys):
     assert stylize("-o", "out.png", "--every", "2") == 0
-    assert sorted(p.name for p in place.glob("out-*.png")) == ["out-00002.png", "out-00004.png", "out-00006.png"]
+    written = sorted(path.name for path in place.glob("out-*.png"))
+    assert written == ["out-00002.png", "out-00004.png", "out-00006.png"]
     np.testing.assert_array_equal(load("out-00006.png"), load("out.png"))
     assert read_manifest("out-00002.png")["steps"] == 2
     Path("out.png").unlink()

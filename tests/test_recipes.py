@@ -66,7 +66,8 @@ def test_unknown_names_list_the_choices():
 
 def test_default_lowers_the_loss_by_nine_tenths(shared, tmp_path):
     """Tübingen and Starry Night at 256 pixels with the distilled network of ../shared, 200 steps."""
-    weights = port(shared / "weights/vgg19_distilled16x_stage5.npz", tmp_path / "distilled.safetensors", "vgg19")
+    source = shared / "weights/vgg19_distilled16x_stage5.npz"
+    weights = port(source, tmp_path / "distilled.safetensors", "vgg19")
     references = References(content=load(shared / "images/content/tubingen.jpg"),
                             styles=(load(shared / "images/paintings/vangogh_starry_night.jpg"),))
     recipe = recipes.with_steps(recipes.with_size(recipes.DEFAULT, 256), 200)

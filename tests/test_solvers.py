@@ -1,5 +1,5 @@
-"""Every solver: finds a known minimum, keeps its state's types, steps back from non-finite values, goes on bit
-for bit from a saved state."""
+"""Every solver: finds a known minimum, keeps its state's types, steps back from non-finite values, goes on
+bit for bit from a saved state."""
 
 from __future__ import annotations
 
@@ -159,7 +159,8 @@ def test_two_loop_recursion_equals_the_dense_bfgs_matrix(x64):
         left = np.eye(n) - rho * np.outer(s, y)
         dense = left @ dense @ left.T + rho * np.outer(s, s)
     pad = np.zeros((1, n))
-    memory = Memory(steps=jnp.asarray(np.vstack([steps, pad])), changes=jnp.asarray(np.vstack([changes, pad])),
+    memory = Memory(steps=jnp.asarray(np.vstack([steps, pad])),
+                    changes=jnp.asarray(np.vstack([changes, pad])),
                     rho=jnp.asarray([*(1 / (y @ s) for s, y in zip(steps, changes)), 0.0]),
                     gamma=jnp.asarray(gamma), length=jnp.asarray(1.0), count=jnp.asarray(pairs))
     grad = rng.normal(size=n)

@@ -31,7 +31,8 @@ class Workspace:
     """SciPy's arrays between two calls; doubles are kept as pairs of 32-bit words, so that they survive bit
     for bit where JAX runs in single precision.
 
-    `x` and `reals` are doubles; `integers` holds, one after the other, SciPy's iwa, task, lsave, isave, ln_task.
+    `x` and `reals` are doubles; `integers` holds, one after the other, SciPy's iwa, task, lsave, isave and
+    ln_task.
     """
 
     x: Array
