@@ -18,7 +18,7 @@ import numpy as np
 import pooch
 
 from jaxstyle import backbones
-from jaxstyle.backbones import VGG, VGG16, VGG19, parameter_shapes
+from jaxstyle.backbones import VGG, VGG16, VGG19, checked, parameter_shapes
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.naming import guess_architecture, own_name
 from jaxstyle.sources import Source, read_source
@@ -71,8 +71,6 @@ def convert(
     arch = _architecture(read, source, arch)
     own = {role: read.arrays.pop(f"preprocess/{role}", None) for role in ("weight", "bias")}
     border = border or ("zero" if own["weight"] is None else "reflect")
-    if border not in ("zero", "reflect", "replicate"):
-        raise JaxstyleError(f"unknown border '{border}'; there are zero, reflect, replicate")
     network = _network(arch, read, border, source)
     shapes = parameter_shapes(network)
     layers = fold_normalisation(_rename(arch, read, shapes), source)
@@ -138,6 +136,7 @@ def _vgg_of(arch: str, read: Source, border: str, path: Path) -> VGG:
         blocks=tuple(block for block in blocks if block), border=border,
         aux=tuple((name.removesuffix("_aux"), widths[name]) for name in maps),
     )
+    checked(network)
     return network if depth == len(order) else network.clone(last=network.layers[-2])
 
 

@@ -99,7 +99,7 @@ class Weights:
         """The same parameters in a network with other attributes: pooling="average"; None keeps.
 
         Raises:
-          JaxstyleError: an attribute that this network does not have.
+          JaxstyleError: an attribute that this network does not have, or a value it does not know.
         """
         changed = {key: value for key, value in attributes.items() if value is not None}
         known = attributes_of(self.network)
@@ -109,8 +109,9 @@ class Weights:
                 raise JaxstyleError(
                     f"network '{kind}' has no '{key}'; it has {', '.join(known)}"
                 )
-        return Weights(params=self.params, matrix=self.matrix, offset=self.offset,
-                       network=self.network.clone(**changed), name=self.name, sha256=self.sha256)
+        network = backbones.checked(self.network.clone(**changed))
+        return Weights(params=self.params, matrix=self.matrix, offset=self.offset, network=network,
+                       name=self.name, sha256=self.sha256)
 
 
 def random_weights(seed: int = 0, network: nn.Module | None = None) -> Weights:
@@ -206,7 +207,10 @@ def read_weights(path: Path, name: str) -> Weights:
             f"{path}: damaged: its numbers have the hash {content[:12]}…, expected "
             f"{metadata['content_sha256'][:12]}…; fetch or port it again"
         )
-    network = backbones.build(metadata["architecture"], json.loads(metadata.get("config", "{}")))
+    try:
+        network = backbones.build(metadata["architecture"], json.loads(metadata.get("config", "{}")))
+    except (JaxstyleError, ValueError) as error:
+        raise JaxstyleError(f"{path}: {error}") from None
     params = unflatten_dict({tuple(key.rsplit("/", 1)): jnp.asarray(value, jnp.float32)
                              for key, value in tensors.items()})
     preprocess = params.pop("preprocess", {})

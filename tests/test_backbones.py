@@ -284,6 +284,12 @@ def test_unknown_architectures_layers_and_attributes_are_named():
         weights.features(jnp.ones((8, 8, 3)), ("conv9_9",))
     with pytest.raises(JaxstyleError, match="'vgg' has no 'stride'"):
         weights.with_network(stride=2)
+    with pytest.raises(JaxstyleError, match="unknown pooling 'mean'; there are max, average"):
+        weights.with_network(pooling="mean")
+    with pytest.raises(JaxstyleError, match="unknown border 'wrap'"):
+        backbones.build("alexnet", {"border": "wrap"})
+    with pytest.raises(JaxstyleError, match="'googlenet' cannot be built with"):
+        backbones.build("googlenet", {"widths": 3})
     assert weights.with_network(pooling="average").network.pooling == "average"
 
 

@@ -17,17 +17,37 @@ from jaxstyle.errors import JaxstyleError
 
 __all__ = [
     "VGG", "VGG16", "VGG19", "AlexNet", "GoogLeNet", "ResNet50", "SqueezeNet", "build",
-    "parameter_shapes",
+    "checked", "parameter_shapes",
 ]
+CHOICES = {"pooling": ("max", "average"), "border": ("zero", "reflect", "replicate")}
 
 
 def build(architecture: str, config: dict[str, Any]) -> nn.Module:
     """The module that a weights file names, with the attributes it records.
 
     Raises:
-      JaxstyleError: an architecture this version does not know.
+      JaxstyleError: an architecture or an attribute this version does not know.
     """
     attributes = {key: _tuples(value) for key, value in config.items()}
+    try:
+        return checked(_module(architecture, attributes))
+    except TypeError as error:
+        raise JaxstyleError(f"'{architecture}' cannot be built with {config} ({error})") from None
+
+
+def checked(network: nn.Module) -> nn.Module:
+    """The network, if its pooling and border are known ones.
+
+    Raises:
+      JaxstyleError: they are not.
+    """
+    for attribute, choices in CHOICES.items():
+        if (value := getattr(network, attribute, choices[0])) not in choices:
+            raise JaxstyleError(f"unknown {attribute} '{value}'; there are {', '.join(choices)}")
+    return network
+
+
+def _module(architecture: str, attributes: dict[str, Any]) -> nn.Module:
     match architecture:
         case "vgg16":
             return VGG(**{"blocks": VGG16, **attributes})
