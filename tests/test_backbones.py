@@ -18,6 +18,7 @@ from jaxstyle.backbones import (
     SqueezeNet,
     parameter_shapes,
 )
+from jaxstyle.backbones.layers import pool
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images import load
 from jaxstyle.ports import port
@@ -209,15 +210,30 @@ def test_vgg_equals_its_definition_at_every_layer(border, pooling):
     assert_equal_everywhere(network, vgg_reference, 45, 38)
 
 
+@pytest.mark.parametrize("kind", ["max", "average"])
+@pytest.mark.parametrize(
+    "form", [{"side": 3, "stride": 2, "ceil": True}, {"side": 3, "stride": 2, "pad": 1},
+             {"side": 3, "stride": 1, "pad": 1}, {"side": 3, "stride": 2}])
+def test_pooling_equals_its_definition(kind, form):
+    for height, width in ((2, 3), (4, 5), (6, 7)):
+        x = np.random.default_rng(0).normal(size=(height, width, 2))
+        side, pad, ceil = form["side"], form.get("pad", 0), form.get("ceil", False)
+        found = pool(jnp.asarray(x, jnp.float32), kind, side, form["stride"], pad, ceil)
+        np.testing.assert_allclose(found, windows(x, kind, **form), rtol=1e-5, atol=1e-6)
+
+
 def test_full_width_vgg16_equals_its_definition():
     assert_equal_everywhere(backbones.build("vgg16", {}), vgg_reference, 33, 32)
 
 
-@pytest.mark.parametrize(("pooling", "border"), [("max", "zero"), ("average", "reflect")])
 @pytest.mark.parametrize(
-    ("module", "reference", "height", "width"),
-    [(AlexNet, alexnet_reference, 70, 63), (SqueezeNet, squeezenet_reference, 61, 52),
-     (GoogLeNet, googlenet_reference, 70, 65), (ResNet50, resnet_reference, 65, 50)],
+    ("module", "reference", "height", "width", "pooling", "border"),
+    [(AlexNet, alexnet_reference, 70, 63, "max", "zero"),
+     (AlexNet, alexnet_reference, 71, 67, "average", "replicate"),
+     (SqueezeNet, squeezenet_reference, 61, 52, "max", "zero"),
+     (SqueezeNet, squeezenet_reference, 50, 63, "average", "reflect"),
+     (GoogLeNet, googlenet_reference, 70, 65, "max", "reflect"),
+     (ResNet50, resnet_reference, 65, 50, "average", "zero")],
 )
 def test_other_backbones_equal_their_definition(
     module, reference, height, width, pooling, border, plain_operations
