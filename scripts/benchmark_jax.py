@@ -1,0 +1,183 @@
+"""One variant of one row of scripts/benchmark.py in JAX, on the project's own operations.
+
+Usage: benchmark_jax.py ROW SIZE PRECISION FORM, where FORM is "call" (one evaluation per call) or "loop"
+(four inside one program, as the solvers do).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from functools import partial
+from typing import Any
+
+import benchmark_common as common
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array, lax
+
+from jaxstyle import ops
+from jaxstyle.backbones import VGG
+from jaxstyle.losses import Content, Gram
+from jaxstyle.objective import objective, targets
+from jaxstyle.references import References
+from jaxstyle.weights import Weights
+
+LOOP = 4
+
+
+def relu(names: tuple[str, ...] | str) -> Any:
+    """The rectified layers of the named convolutions."""
+    return names.replace("conv", "relu") if isinstance(names, str) else tuple(map(relu, names))
+
+
+def weights(precision: str) -> Weights:
+    """VGG-19 with the random kernels that torch gets, too."""
+    params = {name: {"kernel": jnp.asarray(kernel), "bias": jnp.zeros(kernel.shape[3])}
+              for name, kernel in common.vgg_kernels().items()}
+    return Weights(params=params, matrix=jnp.eye(3), offset=jnp.zeros(3), network=VGG(),
+                   name="random").prepared(precision)
+
+
+def compiled(function: Any, *args: Any) -> tuple[Any, float]:
+    """The compiled program with its seconds of compilation."""
+    start = time.perf_counter()
+    program = jax.jit(function).lower(*args).compile()
+    return program, time.perf_counter() - start
+
+
+def gatys(size: int, precision: str, form: str) -> tuple:
+    """Loss and gradient of content plus Gram losses."""
+    terms = {"content": Content(), "style": Gram(layer_weights=(1.0,) * 5, normalization="gatys-notebook")}
+    network = weights(precision)
+    content, style, start = (jnp.asarray(common.image(size, seed)) for seed in (1, 2, 3))
+    goal = jax.jit(targets)(network, References(content=content, styles=(style,)), terms)
+    loss = jax.value_and_grad(lambda x, network, goal: objective(network, terms, goal, x)[0])
+
+    def loop(x: Array, network: Weights, goal: Any) -> tuple[Array, Array]:
+        return lax.scan(lambda x, _: (x - 1e-9 * loss(x, network, goal)[1], None), x, None, LOOP)[0]
+
+    program, seconds = compiled(loss if form == "call" else loop, start, network, goal)
+    value, gradient = jax.jit(loss)(start, network, goal)
+    check = float(value + jnp.linalg.norm(gradient))
+    count = 1 if form == "call" else LOOP
+    return lambda: jax.block_until_ready(program(start, network, goal)), count, seconds, check
+
+
+def patches(size: int, precision: str, block: int) -> tuple:
+    """Nearest patches of one layer."""
+    x, style = (jnp.asarray(common.features(size, block, seed)) for seed in (1, 2))
+    program, seconds = compiled(lambda x, y: ops.nearest_patches(x, y, 3, precision), x, style)
+    check = float(jnp.mean(program(x, style)[1]))
+    return lambda: jax.block_until_ready(program(x, style)), 1, seconds, check
+
+
+def fast_params() -> dict[str, dict[str, Array]]:
+    """Kernels without bias effect, and the affine part of the instance norm."""
+    return {name: {"kernel": jnp.asarray(kernel), "bias": jnp.zeros(kernel.shape[3]),
+                   "scale": jnp.ones(kernel.shape[3]), "shift": jnp.zeros(kernel.shape[3])}
+            for name, kernel in common.fast_kernels().items()}
+
+
+def fast_network(params: dict[str, dict[str, Array]], x: Array) -> Array:
+    """The transformation network of one image `[H, W, 3]` as a bare stack of layers."""
+    skip = x
+    for name, _, _, _, stride, up in common.FAST_NETWORK:
+        if name.startswith("r") and name.endswith("a"):
+            skip = x
+        layer = params[name]
+        if up == 2:
+            x = ops.upsample_conv(x, layer, border="reflect")
+        else:
+            x = ops.conv(x, layer, border="reflect", stride=stride)
+        if name == "out":
+            return x
+        mean = jnp.mean(x, (0, 1))
+        variance = jnp.mean(jnp.square(x - mean), (0, 1))
+        x = (x - mean) * (lax.rsqrt(variance + 1e-5) * layer["scale"]) + layer["shift"]
+        x = x + skip if name.startswith("r") and name.endswith("b") else jax.nn.relu(x)
+    return x
+
+
+def fast_inference(size: int, precision: str) -> tuple:
+    """One image through the transformation network."""
+    params = ops.prepare(fast_params(), precision)
+    x = jnp.asarray(common.image(size, 1))
+    program, seconds = compiled(fast_network, params, x)
+    check = float(jnp.mean(jnp.abs(program(params, x))))
+    return lambda: jax.block_until_ready(program(params, x)), 1, seconds, check
+
+
+def fast_training(size: int, precision: str) -> tuple:
+    """One Adam step on a batch: perceptual loss, gradient of all weights."""
+    params, network = fast_params(), weights(precision)
+    xs = jnp.stack([jnp.asarray(common.image(size, seed)) for seed in range(common.BATCH)])
+    layers, content = relu(common.FAST_STYLE), relu(common.FAST_CONTENT)
+    style = network.features(jnp.asarray(common.image(size, 9)), layers)
+    goal = {layer: ops.gram(style[layer]) / style[layer].size for layer in layers}
+    adam = optax.adam(1e-3)
+
+    def loss(params: Any, x: Array, network: Weights, goal: Any) -> Array:
+        found = network.features(fast_network(ops.prepare(params, precision), x), layers)
+        wanted = network.features(x, (content,))[content]
+        total = jnp.mean(jnp.square(found[content] - wanted))
+        return total + sum(ops.squared_gram_distance(found[layer], goal[layer], 1 / found[layer].size)
+                           for layer in layers)
+
+    def step(params: Any, state: Any, xs: Array, network: Weights, goal: Any) -> tuple:
+        def batch(params: Any) -> Array:
+            return jnp.mean(jax.vmap(partial(loss, params), (0, None, None))(xs, network, goal))
+
+        value, gradient = jax.value_and_grad(batch)(params)
+        updates, state = adam.update(gradient, state)
+        return optax.apply_updates(params, updates), state, value
+
+    args = (params, adam.init(params), xs, network, goal)
+    program, seconds = compiled(step, *args)
+    return lambda: jax.block_until_ready(program(*args)), 1, seconds, float(program(*args)[2])
+
+
+def peaks() -> dict[str, float]:
+    """GFLOP/s of a matrix product with 2048 rows, GB/s of adding to an array, both in a loop."""
+    found = {}
+    for name, dtype in (("float32", jnp.float32), ("bfloat16", jnp.bfloat16)):
+        a = jax.random.normal(jax.random.key(0), (2048, 2048)).astype(dtype)
+        dot = partial(jnp.matmul, preferred_element_type=jnp.float32)
+        program, _ = compiled(lambda a, dot=dot: lax.fori_loop(
+            0, 8, lambda i, b: (1e-3 * dot(a, b)).astype(a.dtype), a), a)
+        found[f"{name} GFLOP/s"] = 8 * 2 * 2048**3 / best(program, a) / 1e9
+    x = jnp.ones(1 << 26)
+    program, _ = compiled(lambda x: lax.fori_loop(0, 8, lambda i, x: x + 1, x), x)
+    found["memory GB/s"] = 8 * 2 * x.nbytes / best(program, x) / 1e9
+    return found
+
+
+def best(program: Any, *args: Any) -> float:
+    """Least seconds of five calls."""
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        jax.block_until_ready(program(*args))
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def main() -> None:
+    """Serve the variant that the arguments name."""
+    if sys.argv[1] == "peaks":
+        print(json.dumps(peaks()))
+        return
+    row, size, precision, form = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
+    if row.startswith("patches"):
+        common.serve(lambda: patches(size, precision, int(row[-1])))
+    elif row == "gatys":
+        common.serve(lambda: gatys(size, precision, form))
+    else:
+        work = fast_inference if row == "fast-inference" else fast_training
+        common.serve(lambda: work(size, precision))
+
+
+if __name__ == "__main__":
+    main()
