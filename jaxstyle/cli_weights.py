@@ -205,7 +205,7 @@ def _describe(path: Path | None) -> tuple[str, ...]:
 def _summary(weights: Weights) -> str:
     """Network, parameters, hash in one line."""
     count = sum(part.size for layer in weights.params.values() for part in layer.values())
-    written = f", sha256 {weights.sha256[:16]}…" if weights.sha256 else ""
+    written = f", hash {weights.sha256[:16]}…" if weights.sha256 else ""
     return (f"{type(weights.network).__name__}, {len(weights.params)} layers, "
             f"{count / 1e6:.1f} million parameters{written}")
 

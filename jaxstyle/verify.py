@@ -124,7 +124,7 @@ def _hash(weights: Weights, notes: dict[str, str]) -> Finding:
     """Reading has compared the hash already; a file without one is taken as it is."""
     if content := notes.get("content_sha256"):
         return Finding("hash", True, f"the numbers have the recorded hash {content[:16]}…")
-    return Finding("hash", True, f"none recorded; the file's is {weights.sha256[:16]}…")
+    return Finding("hash", True, f"none recorded; it is {weights.sha256[:16]}…")
 
 
 def _shapes(weights: Weights) -> Finding:

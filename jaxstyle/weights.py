@@ -54,15 +54,17 @@ class Weights:
       params: layer name -> {"kernel", "bias"}.
       matrix: `[3, 3]`, offset: `[3]`: network input = image @ matrix + offset.
       network: the Flax module.
-      name: how the user asked for it; sha256: of its file ("" for random numbers made in place).
+      name: how the user asked for it.
+      sha256: of its numbers, architecture and configuration, but not of remarks such as the licence
+        ("" for random numbers made in place).
     """
 
     params: dict[str, Any]
     matrix: Array
     offset: Array
     network: nn.Module = static()
-    name: str = static("")
-    sha256: str = static("")
+    name: str = static(default="")
+    sha256: str = static(default="")
 
     def features(self, image: Array, layers: tuple[str, ...]) -> dict[str, Array]:
         """Features `[h, w, c]` of an image `[H, W, 3]` (RGB in [0, 1]) at the named layers.
@@ -217,7 +219,13 @@ def read_weights(path: Path, name: str) -> Weights:
     if preprocess.keys() != {"kernel", "bias"}:
         raise JaxstyleError(f"{path}: has no preprocess/kernel and preprocess/bias; port it again")
     return Weights(params=params, matrix=preprocess["kernel"], offset=preprocess["bias"],
-                   network=network, name=name, sha256=sha256(path))
+                   network=network, name=name, sha256=_identity(content, metadata))
+
+
+def _identity(content: str, metadata: Mapping[str, str]) -> str:
+    """Hash of everything in a file that features depend on."""
+    parts = (content, metadata["architecture"], metadata.get("config", "{}"))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def read_notes(path: Path) -> dict[str, str]:

@@ -31,7 +31,7 @@ def main() -> int:
     except JaxstyleError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"{arguments.target}: {len(weights.params)} layers, sha256 {weights.sha256}")
+    print(f"{arguments.target}: {len(weights.params)} layers, hash {weights.sha256}")
     return 0
 
 

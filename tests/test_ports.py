@@ -382,6 +382,10 @@ def test_the_file_says_where_it_comes_from_and_is_reproducible(narrow, tmp_path)
     assert sha256(tmp_path / "a.safetensors") == sha256(tmp_path / "b.safetensors")
     weights = load_weights(tmp_path / "a.safetensors")
     assert weights.network.border == "replicate"
+    other = port(source, tmp_path / "c.safetensors", "vgg19", border="replicate",
+                 convention="torchvision", licence="another remark")
+    assert other.sha256 == weights.sha256
+    assert port(source, tmp_path / "d.safetensors", convention="torchvision").sha256 != weights.sha256
     feature = weights.features(jnp.ones((8, 8, 3)), ("relu2_1",))["relu2_1"]
     assert feature.shape == (4, 4, 7)
 
@@ -398,7 +402,7 @@ def test_the_script_does_the_same(narrow, tmp_path, capsys, monkeypatch):
 
     code, printed = run(source, tmp_path / "b.safetensors")
     assert code == 0 and expected.sha256 in printed.out
-    assert sha256(tmp_path / "b.safetensors") == expected.sha256
+    assert sha256(tmp_path / "b.safetensors") == sha256(tmp_path / "a.safetensors")
     code, printed = run(source, tmp_path / "c.safetensors", "--arch", "googlenet")
     assert code == 2 and len(printed.err.splitlines()) == 1
 
