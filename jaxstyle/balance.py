@@ -1,9 +1,9 @@
 """Choosing the weight of the style for the user: one strength from 0 to 1, whatever image, size and network.
 
-The idea: minimise the style terms alone, starting from the photo. Along this *path* the content terms rise
-from 0 to some end value. Strength t means the point of the path where they have risen to the share t of it,
-and the weights that belong to t make the gradients of content and style equally long there: a minimum of
-their sum is where they cancel. (Balancing by gradient norm: Chen et al., GradNorm, 2018; the path is ours.)
+A result lies between the photo and the painting, at relative distances C and S of `jaxstyle.measure` that mean
+the same for any pictures. Its strength is √C / (√C + √S): 0 is the photo, 1 the painting's texture, 0.5 as far
+from the one as from the other. Which weight of the style belongs to which strength is measured, by a few small
+runs with weights around the balance of gradients.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from jax import Array, lax
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images import resize_to
 from jaxstyle.losses import Content, Pixel
+from jaxstyle.measure import distances, yardstick
 from jaxstyle.objective import Terms, objective, targets
 from jaxstyle.pytrees import replace
 from jaxstyle.references import References
@@ -28,35 +29,26 @@ from jaxstyle.solvers import ArmijoLbfgs, begin_search, search_step
 from jaxstyle.stylize import Recipe, Stage, fit, network_for
 from jaxstyle.weights import Weights
 
-PATH_STEPS, PATH_SIZE = 60, 128
-LEAST, MOST = 0.02, 0.98
+RUN_STEPS, RUN_SIZE = 50, 96
+GRID = 10.0 ** np.linspace(-2.5, 2.5, 7)
 
 
 @dataclass(frozen=True)
-class Path:
-    """The way from the photo to the style alone.
+class Balance:
+    """What was measured for a pair of pictures: strengths, rising, and the style's factor for each."""
 
-    Attributes:
-      shares: content terms as a share of their end value, rising, each in (0, 1].
-      ratios: gradient norm of the content terms divided by that of the style terms, at each.
-    """
-
-    shares: np.ndarray
-    ratios: np.ndarray
+    strengths: np.ndarray
+    factors: np.ndarray
 
     def factor(self, strength: float) -> float:
-        """What to multiply the style's weights with for a strength in 0..1.
+        """What to multiply the style's weights with for a strength in 0..1; constant beyond the measured.
 
         Raises:
           JaxstyleError: a strength outside.
         """
         if not 0 <= strength <= 1:
             raise JaxstyleError(f"strength is a number from 0 (photo) to 1 (style), not {strength}")
-        share = min(max(strength, LEAST), MOST)
-        first = self.shares[0]
-        if share < first:  # near the photo content terms are quadratic, and their gradient goes with the root
-            return float(self.ratios[0] * np.sqrt(share / first))
-        return float(np.exp(np.interp(share, self.shares, np.log(self.ratios))))
+        return float(np.exp(np.interp(strength, self.strengths, np.log(self.factors))))
 
 
 def roles(terms: Terms) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -72,108 +64,138 @@ def roles(terms: Terms) -> tuple[dict[str, Any], dict[str, Any]]:
     return content, style
 
 
-def style_path(weights: Weights, references: References, recipe: Recipe, steps: int = PATH_STEPS,
-               size: int = PATH_SIZE) -> Path:
-    """Measures the path of a recipe, at most `size` pixels large, corrected for the recipe's own size.
+def measure_balance(weights: Weights, references: References, recipe: Recipe, steps: int = RUN_STEPS,
+                    size: int = RUN_SIZE) -> Balance:
+    """Measures a recipe with small runs of at most `size` pixels, and corrects for the recipe's own size.
 
     Raises:
-      JaxstyleError: no content image, terms that cannot be balanced, or a path that leads nowhere.
+      JaxstyleError: no content image, terms that cannot be balanced, or a style that does not move the photo.
     """
     if references.content is None:
         raise JaxstyleError("a strength needs a photo; without one the style is all there is")
     content, style = roles(recipe.terms)
     last = recipe.stages[-1]
-    small = last if last.size is not None and last.size <= size else Stage(size=size, by=last.by)
+    fits = last.size is not None and last.size <= size
+    small = last if fits else Stage(size=size, steps=last.steps, by=last.by)
     network = network_for(weights, recipe)
-    scale = recipe.style_scale
-    given = fit(references, small, scale)
-    images, values, norms = jax.device_get(walk(network, given, content, style, steps))
-    if last is not small:
-        full = fit(references, last, scale)
-        growth = growth_with_size(network, given, full, content, style, images[-1])
-        norms = norms * growth
-    shares = np.maximum.accumulate(values[:, 0]) / np.max(values[:, 0], initial=1e-30)
-    good = np.isfinite(norms).all(1) & (norms > 0).all(1) & (np.diff(shares, prepend=0) > 0)
+    given = fit(references, small, recipe.style_scale)
+    layers = yardstick(network, recipe)
+    found = jax.device_get(trade_offs(network, given, content, style, GRID, steps, layers))
+    strengths = strength_of(found["content"], found["style"])
+    good = np.isfinite(strengths) & np.isfinite(found["factors"]) & (found["factors"] > 0)
     if not good.any():
         raise JaxstyleError("the style terms do not move the photo: no strength can be measured")
-    return Path(shares[good], norms[good, 0] / norms[good, 1])
+    factors = found["factors"]
+    if not fits:
+        full = fit(references, last, recipe.style_scale)
+        factors = factors * growth_with_size(network, given, full, content, style, found["image"])
+    return Balance(*rising(strengths[good], factors[good]))
 
 
-@partial(jax.jit, static_argnames="steps")
-def walk(weights: Weights, references: References, content: Terms, style: Terms, steps: int
-         ) -> tuple[Array, Array, Array]:
-    """Minimises the style terms from the (fitted) photo.
+def strength_of(content: Any, style: Any) -> np.ndarray:
+    """√C / (√C + √S) of relative distances from photo and painting (see the top)."""
+    gone, left = np.sqrt(content), np.sqrt(style)
+    return gone / (gone + left)
+
+
+def rising(strengths: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The measured points without those at which the strength falls, which a short run may leave."""
+    kept = [0]
+    for i in range(1, len(strengths)):
+        if strengths[i] > strengths[kept[-1]]:
+            kept.append(i)
+    return strengths[kept], factors[kept]
+
+
+@partial(jax.jit, static_argnames=("steps", "layers"))
+def trade_offs(weights: Weights, references: References, content: Terms, style: Terms, grid: Array,
+               steps: int, layers: tuple[tuple[str, ...], tuple[str, ...]]) -> dict[str, Array]:
+    """The style alone, and then compromises with the style's weights multiplied by factors around a balance.
+
+    At the balance the gradient of the content terms (at the result of the style alone) is as long as that of
+    the style terms (at the photo): each where it is far from zero.
 
     Returns:
-      Images `[steps, H, W, 3]`; content and style terms `[steps, 2]`; norms of their gradients `[steps, 2]`.
+      "content", "style": relative distances `[n]` of the compromises at `layers`; "factors" `[n]`;
+      "image": the result of the style alone.
     """
-    both = targets(weights, references, {**content, **style})
+    terms = {**content, **style}
+    aims = targets(weights, references, terms)
+    photo = jnp.asarray(references.content)
 
-    def of(terms: Terms, x: Array) -> tuple[Array, Any]:
-        return objective(weights, terms, {name: both[name] for name in terms}, x)
+    def both(x: Array) -> Array:
+        return split(objective(weights, terms, aims, x)[1], content)
+
+    def run(shares: Array) -> Array:
+        def fun(x: Array) -> tuple[Array, tuple[()]]:
+            return jnp.vdot(shares, both(x)), ()
+
+        search = begin_search(solver, fun, photo)
+        return lax.fori_loop(0, steps, lambda _, at: search_step(solver, fun, at), search).best.x
+
+    def gradient_norms(x: Array) -> Array:
+        values, back = jax.vjp(both, x)
+        rows = jnp.eye(2, dtype=values.dtype)
+        return jnp.stack([jnp.linalg.norm(back(row)[0].ravel()) for row in rows])
+
+    def lane(carry: tuple[Array, Array], step: Array) -> tuple[tuple[Array, Array], tuple[Any, Array]]:
+        balance, image = carry
+        alone = jnp.isnan(step)
+        factor = jnp.where(alone, 1.0, balance * step)
+        x = run(jnp.stack([jnp.where(alone, 0.0, 1.0), factor]))
+        balance = jnp.where(alone, gradient_norms(x)[0] / at_photo[1], balance)
+        return (balance, jnp.where(alone, x, image)), (distances(weights, references, x, *layers), factor)
 
     solver = ArmijoLbfgs()
-    photo = jnp.asarray(references.content)
-    search = begin_search(solver, partial(of, style), photo)
-
-    def step(search: Any, _: None) -> tuple[Any, Array]:
-        search = search_step(solver, partial(of, style), search)
-        return search, search.iterate.x
-
-    _, images = lax.scan(step, search, None, length=steps)
-
-    def look(x: Array) -> tuple[Array, Array]:
-        value, back, _ = jax.vjp(lambda x: split(of({**content, **style}, x)[1], content), x, has_aux=True)
-        grads = [back(jnp.eye(2, dtype=value.dtype)[i])[0] for i in range(2)]
-        return value, jnp.stack([jnp.linalg.norm(grad.ravel()) for grad in grads])
-
-    values, norms = lax.map(look, images)
-    return images, values, norms
+    at_photo = gradient_norms(photo)
+    lanes = jnp.concatenate([jnp.full(1, jnp.nan, photo.dtype), jnp.asarray(grid, photo.dtype)])
+    (_, image), (values, factors) = lax.scan(lane, (jnp.ones((), photo.dtype), photo), lanes)
+    return {"content": values["content"][1:], "style": values["style"][1:], "factors": factors[1:],
+            "image": image}
 
 
-def split(parts: dict[str, Array], content: Terms) -> tuple[Array, tuple[()]]:
+def split(parts: dict[str, Array], content: Terms) -> Array:
     """Sums of the content and of the style terms, `[2]`."""
     kept = sum((part for name, part in parts.items() if name in content), start=jnp.zeros(()))
     style = sum((part for name, part in parts.items() if name not in content), start=jnp.zeros(()))
-    return jnp.stack([kept, style]), ()
+    return jnp.stack([kept, style])
 
 
 def growth_with_size(weights: Weights, small: References, full: References, content: Terms, style: Terms,
-                     image: np.ndarray) -> np.ndarray:
-    """How much larger content and style terms are at full size, `[2]`, for the same picture.
+                     image: np.ndarray) -> float:
+    """How much more content terms grow than style terms from the small size to the full one, for one picture.
 
-    Content is looked at where the path ends, style where it begins: there they are far from zero.
+    Content is looked at for the style alone, style for the photo: there they are far from zero.
     """
-    found = []
+    grown = []
     for references in (small, full):
         height, width, _ = references.content.shape
         ends = (resize_to(image, height, width), jnp.asarray(references.content))
         values = [both_terms(weights, references, content, style, end) for end in ends]
-        found.append([float(values[0][0]), float(values[1][1])])
-    return np.array(found[1]) / np.maximum(found[0], 1e-30)
+        grown.append(float(values[0][0]) / float(values[1][1]))
+    return grown[1] / grown[0]
 
 
 @jax.jit
 def both_terms(weights: Weights, references: References, content: Terms, style: Terms, image: Array) -> Array:
     """Content and style terms of an image, `[2]`."""
     terms = {**content, **style}
-    parts = objective(weights, terms, targets(weights, references, terms), image)[1]
-    return split(parts, content)[0]
+    return split(objective(weights, terms, targets(weights, references, terms), image)[1], content)
 
 
-def with_strength(recipe: Recipe, path: Path, strength: float) -> Recipe:
+def with_strength(recipe: Recipe, balance: Balance, strength: float) -> Recipe:
     """The recipe with the weights of its style terms set for a strength in 0..1; nothing else changes.
 
     They are rounded to five digits, so that the last bits of a measurement do not make another run.
     """
-    factor = path.factor(strength)
+    factor = balance.factor(strength)
     return replace(recipe, {f"terms.{name}.weight": float(f"{float(term.weight) * factor:.5g}")
                             for name, term in roles(recipe.terms)[1].items()})
 
 
 def balanced(weights: Weights, references: References, recipe: Recipe, strength: float = 0.5) -> Recipe:
-    """Measures the path and sets the strength, in one."""
-    return with_strength(recipe, style_path(weights, references, recipe), strength)
+    """Measures and sets the strength, in one."""
+    return with_strength(recipe, measure_balance(weights, references, recipe), strength)
 
 
 def spread(values: Sequence[float]) -> float:

@@ -12,8 +12,7 @@ from rich.console import Console
 from tyro.conf import Positional, UseAppendAction, arg
 
 from jaxstyle import recipes
-from jaxstyle.balance import Path as StylePath
-from jaxstyle.balance import style_path, with_strength
+from jaxstyle.balance import Balance, measure_balance, with_strength
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.overrides import override
 from jaxstyle.pytrees import replace
@@ -210,13 +209,13 @@ def perform(directory: Path, lanes: Sequence[Lane], options: Options, console: C
 
 
 def strengthener(weights: str) -> Callable[[Recipe, Files, float], Recipe]:
-    """What sets a strength: measures the path of each recipe and pair of pictures, once."""
-    paths: dict[str, StylePath] = {}
+    """What sets a strength: measures each recipe and pair of pictures, once."""
+    paths: dict[str, Balance] = {}
 
     def strengthen(recipe: Recipe, files: Files, strength: float) -> Recipe:
         key = repr((replace(recipe, {"seed": 0}), files))
         if key not in paths:
-            paths[key] = style_path(load_weights(weights), references_of(files), recipe)
+            paths[key] = measure_balance(load_weights(weights), references_of(files), recipe)
         return with_strength(recipe, paths[key], strength)
 
     return strengthen

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxstyle.balance import roles, style_path, with_strength
+from jaxstyle.balance import measure_balance, roles, with_strength
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.measure import measured
 from jaxstyle.pareto import pareto_front
@@ -55,11 +55,11 @@ def candidates(weights: Weights, lane: Lane, count: int, seed: int) -> list[Lane
     """
     if count < 2:
         raise JaxstyleError("--candidates takes a number of at least 2")
-    path = style_path(weights, references_of(lane.files), lane.recipe)
+    balance = measure_balance(weights, references_of(lane.files), lane.recipe)
     rng = np.random.default_rng(seed)
     made = []
     for i, strength in enumerate(np.linspace(0.1, 0.9, count)):
-        recipe = with_strength(lane.recipe, path, float(strength))
+        recipe = with_strength(lane.recipe, balance, float(strength))
         labels = {"strength": f"{strength:.2f}"}
         scattered = "as they are"
         if i % 4:

@@ -1,0 +1,174 @@
+"""Strengths and tuning: what is promised of them, on a tiny network."""
+
+from collections import deque
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tiny import fast_to_compile, tiny_recipe, tiny_references, tiny_weights, write_inputs
+
+from jaxstyle import JaxstyleError, References, Stage, replace
+from jaxstyle.balance import balanced, measure_balance, rising, roles, spread, with_strength
+from jaxstyle.cli import main
+from jaxstyle.images import resize_to
+from jaxstyle.measure import distances, measured, yardstick
+from jaxstyle.pareto import pareto_front
+from jaxstyle.runs import Files, load_references, read_manifest, recipe_from_json
+from jaxstyle.stylize import fit, stylize_iter
+from jaxstyle.sweep_files import read_json
+from jaxstyle.sweep_plan import Lane
+from jaxstyle.tune import KEEP_AT_LEAST, crowding, ranked, rungs, tune
+from jaxstyle.weights import load_weights
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation():
+    with fast_to_compile():
+        yield
+
+
+def smooth_references(seed=0):
+    """Pictures with structure at several sizes, so that their Gram matrices differ."""
+    rng = np.random.default_rng(seed)
+    photo = resize_to(rng.random((5, 5, 3), np.float32), 32, 32, "cubic")
+    style = np.kron(rng.random((8, 8, 3), np.float32) ** 2, np.ones((4, 4, 1), np.float32))
+    return References(content=photo, styles=(jnp.asarray(style),))
+
+
+def base(size=32, steps=40, **changes):
+    recipe = tiny_recipe(steps, (size,))
+    return replace(recipe, {"start.noise": 0.0, **changes})
+
+
+def result(weights, references, recipe):
+    return deque(stylize_iter(weights, references, recipe), maxlen=1)[0].image
+
+
+def test_strength_is_what_it_says():
+    weights, references, recipe = tiny_weights(), smooth_references(), base()
+    balance = measure_balance(weights, references, recipe)
+    assert (np.diff(balance.strengths) > 0).all() and (np.diff(balance.factors) > 0).all()
+    asked = np.linspace(balance.strengths[0], balance.strengths[-1], 5)[1:-1]
+    for strength in asked:
+        image = result(weights, references, with_strength(recipe, balance, float(strength)))
+        found = measured(weights, references, recipe, image)
+        reached = found["content"] ** 0.5 / (found["content"] ** 0.5 + found["style"] ** 0.5)
+        assert reached == pytest.approx(strength, abs=0.1)
+
+
+def test_strength_forgets_the_scale_of_the_weights():
+    weights, references, recipe = tiny_weights(), smooth_references(), base()
+    other = replace(recipe, {"terms.style.weight": 1e5, "terms.content.weight": 30.0})
+    one, two = (balanced(weights, references, r, 0.5).terms for r in (recipe, other))
+    assert one["style"].weight / one["content"].weight == pytest.approx(
+        two["style"].weight / two["content"].weight, rel=0.02)
+
+
+def test_strength_is_corrected_for_size():
+    """The paper's content term adds up over positions, so a larger picture needs a larger style weight."""
+    weights, references = tiny_weights(), smooth_references()
+    paper = {"terms.content.normalization": "paper"}
+    small, large = (balanced(weights, references, base(size, **paper), 0.5).terms["style"].weight
+                    for size in (48, 192))
+    mean = [balanced(weights, references, base(size), 0.5).terms["style"].weight for size in (48, 192)]
+    assert large / small == pytest.approx(16 * mean[1] / mean[0], rel=0.35)
+
+
+def test_only_style_weights_change():
+    weights, references, recipe = tiny_weights(), smooth_references(), base()
+    changed = balanced(weights, references, recipe, 0.7)
+    weight = changed.terms["style"].weight
+    assert changed == replace(recipe, {"terms.style.weight": weight})
+    assert isinstance(weight, float) and weight == float(f"{weight:.5g}")
+
+
+def test_what_cannot_be_balanced():
+    weights, references, recipe = tiny_weights(), smooth_references(), base()
+    with pytest.raises(JaxstyleError, match="is a number from 0"):
+        balanced(weights, references, recipe, 1.5)
+    with pytest.raises(JaxstyleError, match="needs a photo"):
+        measure_balance(weights, References(styles=references.styles), recipe)
+    with pytest.raises(JaxstyleError, match="has not both"):
+        roles({"style": recipe.terms["style"]})
+
+
+def test_rising_drops_what_falls():
+    strengths, factors = rising(np.array([0.1, 0.05, 0.4, 0.3, 0.9]), np.array([1, 2, 3, 4, 5.0]))
+    assert list(strengths) == [0.1, 0.4, 0.9]
+    assert list(factors) == [1, 3, 5]
+    assert spread([2.0, 2.0]) == 0
+    assert spread([1.0, np.e**2]) == pytest.approx(1)
+
+
+def test_distances_are_relative():
+    weights, references, recipe = tiny_weights(), tiny_references(), tiny_recipe()
+    content, style = references.content, references.styles[0]
+    layers = yardstick(weights, recipe)
+    assert layers == (("relu2_1",), ("relu1_1", "relu2_1"))
+    same = distances(weights, References(content=content, styles=(content,)), content, *layers)
+    assert float(same["content"]) == float(same["style"]) == 0
+    found = distances(weights, references, style[:24, :24], *layers) if style.shape == content.shape else None
+    assert found is None
+    at = measured(weights, References(content=content), recipe, fit(references, recipe.stages[-1], 1).content)
+    assert at["content"] == pytest.approx(0, abs=1e-6) and "style" not in at
+
+
+def test_ranking_by_fronts():
+    rng = np.random.default_rng(0)
+    points = {i: tuple(map(float, rng.random(2))) for i in range(20)}
+    order = ranked(points)
+    assert sorted(order) == list(range(20))
+    first = {list(points)[i] for i in pareto_front(list(points.values()))}
+    assert set(order[: len(first)]) == first
+    ends = {min(first, key=lambda i: points[i][k]) for k in (0, 1)}
+    assert set(order[:2]) == ends
+    assert crowding(1, [0, 1, 2], {0: (0, 1), 1: (0.5, 0.5), 2: (1, 0)}) == 2
+
+
+def test_rungs():
+    assert rungs(200, 16) == [50, 100, 200]
+    assert rungs(200, 4) == [200]
+    assert rungs(1, 16) == [1]
+
+
+def test_tuning(tmp_path):
+    inputs = write_inputs(tmp_path / "inputs")
+    files = Files(content=inputs["photo"], styles=(inputs["painting"],))
+    recipe = replace(base(24, 8), {"stages": (Stage(size=24, steps=8),)})
+    lane = Lane(labels={}, recipe=recipe, files=files, weights=inputs["weights"])
+    steps = list(tune(tmp_path / "run", lane, count=8))
+    assert [(rung.step, len(rung.ran), len(rung.kept)) for rung in steps] == [(4, 8, 4), (8, 4, 4)]
+    assert set(steps[0].kept) == set(sorted(ranked(steps[0].points)[:KEEP_AT_LEAST]))
+    records = [read_json(path) for path in sorted((tmp_path / "run").glob("lanes/*/manifest.json"))]
+    assert [r["status"] for r in records].count("stopped") == 4
+    for i, record in enumerate(records):
+        assert record["steps"] == (8 if i in steps[-1].kept else 4)
+    # A candidate that went on is what it would have been alone.
+    kept = steps[-1].kept[0]
+    alone = deque(stylize_iter(load_weights(inputs["weights"]), load_references(files),
+                               recipe_from_json(records[kept]["recipe"])), maxlen=1)[0]
+    assert records[kept]["loss"] == pytest.approx(float(alone.search.best.value), rel=1e-3)
+
+
+def test_commands(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("JAXSTYLE_CACHE", str(tmp_path / "cache"))
+    inputs = write_inputs(tmp_path / "inputs")
+    common = ["--weights", inputs["weights"], "--recipe", "gatys-2015", "--size", "24", "--steps", "4",
+              "--terms.content.layers", "relu2_1", "--terms.style.layers", "relu1_1,relu2_1",
+              "--terms.style.layer_weights", "0.5,0.5"]
+    pictures = [inputs["photo"], inputs["painting"]]
+    assert main(["tune", *pictures, "-o", str(tmp_path / "tune"), "--candidates", "4", *common]) == 0
+    printed = capfd.readouterr().err
+    assert "knee photo" in printed and "--terms.style.weight" in printed
+    assert (tmp_path / "tune" / "report.html").exists()
+    weights = []
+    for strength in ("0.2", "0.8"):
+        out = tmp_path / f"{strength}.png"
+        assert main(["stylize", *pictures, "-o", str(out), "--strength", strength, *common]) == 0
+        weights.append(read_manifest(out)["recipe"]["terms"]["style"]["weight"])
+    assert weights[0] < weights[1]
+    sweep = tmp_path / "sweep"
+    assert main(["sweep", *pictures, "-o", str(sweep), "--vary", "strength=0.2,0.8", *common]) == 0
+    records = [read_json(sweep / "lanes" / f"{i:04d}" / "manifest.json") for i in range(2)]
+    assert [r["recipe"]["terms"]["style"]["weight"] for r in records] == weights
+    assert [r["labels"] for r in records] == [{"strength": "0.2"}, {"strength": "0.8"}]
