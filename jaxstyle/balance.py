@@ -1,9 +1,9 @@
 """Choosing the weight of the style for the user: one strength from 0 to 1, whatever image, size and network.
 
-A result lies between the photo and the painting, at relative distances C and S of `jaxstyle.measure` that mean
-the same for any pictures. Its strength is √C / (√C + √S): 0 is the photo, 1 the painting's texture, 0.5 as far
-from the one as from the other. Which weight of the style belongs to which strength is measured, by a few small
-runs with weights around the balance of gradients.
+A result lies between the photo and the painting, at relative distances C and S of `jaxstyle.measure` that
+mean the same for any pictures. Its strength is √C / (√C + √S): 0 is the photo, 1 the painting's texture,
+0.5 as far from the one as from the other. Which weight of the style belongs to which strength is
+measured, by a few small runs with weights around the balance of gradients.
 """
 
 from __future__ import annotations
