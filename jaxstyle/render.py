@@ -72,7 +72,8 @@ def render(
 
     def write(path: Path, at: Snapshot) -> None:
         record = manifest(recipe, files, weights, keep_alpha=keep_alpha, **outcome)
-        mask = None if alpha is None else resize_to(alpha[..., None], *at.image.shape[:2])[..., 0]
+        height, width, _ = at.image.shape
+        mask = None if alpha is None else resize_to(alpha, height, width)
         save(path, at.image, alpha=mask, text={TEXT_KEY: json.dumps(record)})
 
     try:

@@ -28,9 +28,9 @@ FORMAT = "jaxstyle-run-1"
 class Files:
     """Where the reference images of a run lie."""
 
-    content: str | None = static(None)
-    styles: tuple[str, ...] = static(())
-    start: str | None = static(None)
+    content: str | None = static(default=None)
+    styles: tuple[str, ...] = static(default=())
+    start: str | None = static(default=None)
 
 
 def load_references(files: Files) -> References:

@@ -18,10 +18,9 @@ from jaxstyle.losses.checks import one_of
 from jaxstyle.objective import objective, targets
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.references import References
-from jaxstyle.solvers import Search, begin_search, search_step
+from jaxstyle.solvers import MAX_STREAK, Search, begin_search, search_step
 from jaxstyle.weights import Weights
 
-MAX_STREAK = 10
 CHUNK_SECONDS = 0.5
 CHUNK_STEPS = 64
 PREPARE_FROM = 3e6  # steps × pixels
@@ -36,9 +35,9 @@ class Stage:
       steps: solver steps; by: "longer", "shorter" or "area" (size² pixels in all).
     """
 
-    size: int | None = static(512)
-    steps: int = static(500)
-    by: str = static("longer")
+    size: int | None = static(default=512)
+    steps: int = static(default=500)
+    by: str = static(default="longer")
 
     def __post_init__(self) -> None:
         one_of("stage by", self.by, ("longer", "shorter", "area"))
@@ -59,8 +58,8 @@ class Start:
 
     noise: Any = 1.0
     deviation: Any = 0.5
-    base: str = static("content")
-    distribution: str = static("uniform")
+    base: str = static(default="content")
+    distribution: str = static(default="uniform")
 
     def __post_init__(self) -> None:
         one_of("start base", self.base, ("content", "style", "image"))
@@ -85,10 +84,10 @@ class Recipe:
     start: Start = Start()
     seed: Any = 0
     stages: tuple[Stage, ...] = (Stage(),)
-    pooling: str | None = static(None)
-    border: str | None = static(None)
-    precision: str = static("float32")
-    style_scale: float = static(1.0)
+    pooling: str | None = static(default=None)
+    border: str | None = static(default=None)
+    precision: str = static(default="float32")
+    style_scale: float = static(default=1.0)
 
     def __post_init__(self) -> None:
         one_of("precision", self.precision, ("float32", "bfloat16"))
@@ -256,9 +255,9 @@ def stylize_iter(
 ) -> Iterator[Snapshot]:
     """Runs a recipe step by step: the one loop that everything else consumes.
 
-    Yields a snapshot before the first step of each stage, then about twice a second, and without fail at every
-    multiple of `every` steps and at the end of each stage. How often a snapshot is taken changes nothing in
-    the result.
+    Yields a snapshot before the first step of each stage, then about twice a second, and without fail at
+    every multiple of `every` steps and at the end of each stage. How often a snapshot is taken changes
+    nothing in the result.
 
     Args:
       resume: a snapshot of an earlier run of the same recipe, to go on from, bit for bit.

@@ -57,8 +57,8 @@ class Lanes:
     stage: int = static()
     step: int = static()
     steps: int = static()
-    memory: int = static(0)
-    compile_seconds: float = static(0.0)
+    memory: int = static(default=0)
+    compile_seconds: float = static(default=0.0)
 
 
 def lane_mesh(devices: Sequence[Any] | None = None) -> Mesh:

@@ -28,7 +28,7 @@ from jaxstyle.pytrees import (
 class Leafy:
     rate: float = 1.0
     count: int = 3
-    name: str = static("x")
+    name: str = static(default="x")
     pair: tuple = (1.0, 2.0)
     inner: object = None
 

@@ -39,8 +39,8 @@ class Content:
 
     weight: Any = 1.0
     layer_weights: tuple[Any, ...] = (1.0,)
-    layers: tuple[str, ...] = static(("relu4_2",))
-    normalization: str = static("mean")
+    layers: tuple[str, ...] = static(default=("relu4_2",))
+    normalization: str = static(default="mean")
 
     def __post_init__(self) -> None:
         one_of("content normalization", self.normalization, NORMALIZATIONS)

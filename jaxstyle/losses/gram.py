@@ -76,8 +76,8 @@ class Gram:
     weight: Any = 1.0
     layer_weights: tuple[Any, ...] = (0.2,) * 5
     blend: tuple[Any, ...] = ()
-    layers: tuple[str, ...] = static(("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"))
-    normalization: str = static("paper")
+    layers: tuple[str, ...] = static(default=("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"))
+    normalization: str = static(default="paper")
 
     def __post_init__(self) -> None:
         one_of("Gram normalization", self.normalization, NORMALIZATIONS)

@@ -45,9 +45,9 @@ class TotalVariation:
     """Smoothness of the image; see `total_variation` for form and reduction."""
 
     weight: Any = 1.0
-    form: str = static("squared")
-    reduction: str = static("mean")
-    layers: tuple[str, ...] = static(())
+    form: str = static(default="squared")
+    reduction: str = static(default="mean")
+    layers: tuple[str, ...] = static(default=())
 
     def __post_init__(self) -> None:
         one_of("total variation form", self.form, FORMS)
@@ -67,7 +67,7 @@ class Pixel:
     """Mean squared distance to the content image's pixels."""
 
     weight: Any = 1.0
-    layers: tuple[str, ...] = static(())
+    layers: tuple[str, ...] = static(default=())
 
     def target(self, references: References, features: References) -> Array:
         """The content image `[H, W, 3]`."""
@@ -85,7 +85,7 @@ class Range:
     """Keeps pixel values in [0, 1]; see `range_penalty`."""
 
     weight: Any = 1.0
-    layers: tuple[str, ...] = static(())
+    layers: tuple[str, ...] = static(default=())
 
     def target(self, references: References, features: References) -> tuple[()]:
         """Nothing to prepare."""

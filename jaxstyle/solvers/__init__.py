@@ -2,13 +2,21 @@
 
 from jaxstyle.solvers.armijo import ArmijoLbfgs
 from jaxstyle.solvers.first_order import Adagrad, Adam, RMSprop, Sgd
-from jaxstyle.solvers.iterate import Iterate, Search, Solver, begin_search, evaluate, search_step
+from jaxstyle.solvers.iterate import (
+    MAX_STREAK,
+    Iterate,
+    Search,
+    Solver,
+    begin_search,
+    evaluate,
+    search_step,
+)
 from jaxstyle.solvers.lbfgs import Lbfgs, OptaxLbfgs
 from jaxstyle.solvers.scipy_lbfgsb import ScipyLbfgsb
 
 SOLVERS = (Lbfgs, OptaxLbfgs, ArmijoLbfgs, ScipyLbfgsb, Adam, Adagrad, RMSprop, Sgd)
 
 __all__ = [
-    "SOLVERS", "Adagrad", "Adam", "ArmijoLbfgs", "Iterate", "Lbfgs", "OptaxLbfgs", "RMSprop",
+    "MAX_STREAK", "SOLVERS", "Adagrad", "Adam", "ArmijoLbfgs", "Iterate", "Lbfgs", "OptaxLbfgs", "RMSprop",
     "ScipyLbfgsb", "Search", "Sgd", "Solver", "begin_search", "evaluate", "search_step",
 ]

@@ -45,7 +45,7 @@ class ArmijoLbfgs:
 
     first_step: Any = 0.01
     decrease: Any = 1e-4
-    history: int = static(10)
+    history: int = static(default=10)
 
     def init(self, iterate: Iterate, scale: Array) -> Memory:
         """Empty memory."""

@@ -25,8 +25,7 @@ def _step(
 ) -> tuple[Iterate, Any]:
     updates, state = solver.transformation().update(iterate.grad, state, iterate.x)
     x = jax.tree.map(lambda a, b: a + (scale * b).astype(a.dtype), iterate.x, updates)
-    if solver.box is not None:
-        x = jax.tree.map(lambda a: jnp.clip(a, *solver.box), x)
+    x = clipped(x, solver.box)
     return evaluate(fun, x), state
 
 
@@ -38,7 +37,7 @@ class Adam:
     b1: Any = 0.9
     b2: Any = 0.999
     eps: Any = 1e-8
-    box: Box = static(None)
+    box: Box = static(default=None)
     init, step = _init, _step
 
     def transformation(self) -> optax.GradientTransformation:
@@ -52,7 +51,7 @@ class Adagrad:
 
     learning_rate: Any = 0.1
     eps: Any = 1e-7
-    box: Box = static(None)
+    box: Box = static(default=None)
     init, step = _init, _step
 
     def transformation(self) -> optax.GradientTransformation:
@@ -67,7 +66,7 @@ class RMSprop:
     learning_rate: Any = 0.01
     decay: Any = 0.9
     eps: Any = 1e-8
-    box: Box = static(None)
+    box: Box = static(default=None)
     init, step = _init, _step
 
     def transformation(self) -> optax.GradientTransformation:
@@ -82,7 +81,7 @@ class Sgd:
 
     first_step: Any = 0.01
     momentum: Any = 0.9
-    box: Box = static(None)
+    box: Box = static(default=None)
 
     def init(self, iterate: Iterate, scale: Array) -> Any:
         """Momentum of zero, and the learning rate for this first gradient."""
@@ -96,14 +95,18 @@ class Sgd:
         rate, trace = state
         updates, trace = optax.trace(self.momentum).update(iterate.grad, trace)
         x = jax.tree.map(lambda a, b: a - (scale * rate * b).astype(a.dtype), iterate.x, updates)
-        if self.box is not None:
-            x = jax.tree.map(lambda a: jnp.clip(a, *self.box), x)
+        x = clipped(x, self.box)
         return evaluate(fun, x), (rate, trace)
+
+
+def clipped(x: Any, box: Box) -> Any:
+    """Every number of x within the box."""
+    return x if box is None else jax.tree.map(lambda a: jnp.clip(a, box[0], box[1]), x)
 
 
 def scale_of_first_step(grad: Any, first_step: Any) -> Array:
     """Factor by which a step along the gradient changes x by `first_step` (root mean square)."""
     leaves = jax.tree.leaves(grad)
-    squares = sum(jnp.vdot(leaf, leaf) for leaf in leaves)
+    squares = jnp.stack([jnp.vdot(leaf, leaf) for leaf in leaves]).sum()
     count = sum(leaf.size for leaf in leaves)
     return first_step * jnp.sqrt(count / jnp.maximum(squares, jnp.finfo(squares.dtype).tiny))

@@ -15,6 +15,7 @@ Fun = Callable[[Any], tuple[Array, Any]]
 """A function to minimise: x -> (value, parts)."""
 
 SHRINK, RECOVER = 0.25, 1.1
+MAX_STREAK = 10
 
 
 @pytree
@@ -85,10 +86,11 @@ def search_step(solver: Solver, fun: Fun, search: Search) -> Search:
     """One step of the solver, guarded.
 
     A step to a non-finite value, gradient or point is undone: the search returns to the best point
-    so far, forgets the solver's memory, and takes smaller steps for a while.
+    so far, forgets the solver's memory, and takes smaller steps for a while. After `MAX_STREAK` such steps
+    in a row it has given up, and stays there.
     """
     after, state = solver.step(fun, search.iterate, search.state, search.scale)
-    good = is_finite(after)
+    good = is_finite(after) & (search.streak < MAX_STREAK)
     smaller = search.scale * SHRINK
     return Search(
         iterate=select(good, after, search.best),

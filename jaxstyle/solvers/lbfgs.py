@@ -26,9 +26,9 @@ class Lbfgs:
     """
 
     first_step: Any = 0.01
-    history: int = static(10)
-    linesearch: str = static("backtracking")
-    max_linesearch: int = static(15)
+    history: int = static(default=10)
+    linesearch: str = static(default="backtracking")
+    max_linesearch: int = static(default=15)
 
     def _solver(self, fun: Any) -> jaxopt.LBFGS:
         return jaxopt.LBFGS(
@@ -65,8 +65,8 @@ class OptaxLbfgs:
       history: pairs remembered; max_linesearch: evaluations that one line search may use.
     """
 
-    history: int = static(10)
-    max_linesearch: int = static(15)
+    history: int = static(default=10)
+    max_linesearch: int = static(default=15)
 
     def _transformation(self) -> optax.GradientTransformationExtraArgs:
         search = optax.scale_by_zoom_linesearch(

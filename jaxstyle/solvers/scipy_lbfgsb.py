@@ -52,8 +52,8 @@ class ScipyLbfgsb:
 
     lower: Any = 0.0
     upper: Any = 1.0
-    history: int = static(10)
-    max_linesearch: int = static(20)
+    history: int = static(default=10)
+    max_linesearch: int = static(default=20)
 
     def init(self, iterate: Iterate, scale: Array) -> Workspace:
         """Empty workspace at the point, moved into the bounds."""
@@ -96,7 +96,7 @@ class ScipyLbfgsb:
 
 
 def bits(x: Array) -> Array:
-    """Numbers as 32-bit words, `[n]` or `[n, 2]` uint32: what callbacks pass on unchanged in any precision."""
+    """Numbers as 32-bit words, `[n]` or `[n, 2]` uint32, which callbacks pass on unchanged."""
     return lax.bitcast_convert_type(x, jnp.uint32)
 
 
@@ -135,6 +135,6 @@ def call_setulb(
             np.array(value), known[3:].copy(), 0.0, 0.0, reals[:-DSAVE], iwa, task, lsave, isave,
             reals[-DSAVE:], max_linesearch, ln_task,
         )
-    kept = Workspace(x=x.view(np.uint32), reals=reals.view(np.uint32), integers=integers)
+    kept: Any = Workspace(x=x.view(np.uint32), reals=reals.view(np.uint32), integers=integers)  # type: ignore[arg-type]
     words = x.astype(dtype).view(np.uint32).reshape((n, -1) if dtype == np.float64 else (n,))
     return np.asarray(task[0], np.int32), words, kept
