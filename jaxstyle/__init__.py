@@ -4,8 +4,9 @@ from jaxstyle import losses, recipes, solvers
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images import load, resize, save
 from jaxstyle.pytrees import replace
+from jaxstyle.recipe import Recipe, Stage, Start
 from jaxstyle.references import References
-from jaxstyle.stylize import Recipe, Result, Snapshot, Stage, Start, stylize, stylize_iter
+from jaxstyle.stylize import Result, Snapshot, stylize, stylize_iter
 from jaxstyle.weights import Weights, load_weights
 
 __all__ = [

@@ -20,6 +20,7 @@ from jaxstyle.cli_weights import WeightsCommand
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.overrides import override, split_overrides
 from jaxstyle.pytrees import paths, replace
+from jaxstyle.recipe import Recipe
 from jaxstyle.render import check_output, render, snapshot_path
 from jaxstyle.runs import (
     Files,
@@ -29,7 +30,6 @@ from jaxstyle.runs import (
     recorded_files,
     recorded_weights,
 )
-from jaxstyle.stylize import Recipe
 from jaxstyle.weights import cache_dir, load_weights
 
 Settings = dict[str, str]

@@ -9,8 +9,8 @@ from typing import Any
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.pytrees import get, replace
+from jaxstyle.recipe import Recipe
 from jaxstyle.solvers import SOLVERS
-from jaxstyle.stylize import Recipe
 
 ROOTS = frozenset(field.name for field in dataclasses.fields(Recipe)) - {"seed"}
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from jaxstyle.stylize import Recipe, Snapshot
+from jaxstyle.recipe import Recipe
+from jaxstyle.stylize import Snapshot
 
 LOG_SECONDS = 10.0
 

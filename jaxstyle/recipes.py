@@ -10,8 +10,8 @@ from __future__ import annotations
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses import Content, Gram, Range, TotalVariation
 from jaxstyle.pytrees import replace
+from jaxstyle.recipe import Recipe, Stage, Start
 from jaxstyle.solvers import Adam, ArmijoLbfgs, Lbfgs
-from jaxstyle.stylize import Recipe, Stage, Start
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 

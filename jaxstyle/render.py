@@ -15,9 +15,10 @@ from rich.console import Console
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images import load_alpha, resize_to, save
 from jaxstyle.progress import shown
+from jaxstyle.recipe import Recipe
 from jaxstyle.references import References
 from jaxstyle.runs import TEXT_KEY, Files, device_name, manifest
-from jaxstyle.stylize import Recipe, Snapshot, canvas, fit, memory_to_run, stylize_iter
+from jaxstyle.stylize import Snapshot, canvas, fit, memory_to_run, stylize_iter
 from jaxstyle.weights import Weights
 
 INTERRUPTED = 130

@@ -15,9 +15,9 @@ from jaxstyle.errors import JaxstyleError
 from jaxstyle.images import load, read_text
 from jaxstyle.losses import TERMS
 from jaxstyle.pytrees import from_json, pytree, static, to_json
+from jaxstyle.recipe import Recipe, Stage, Start
 from jaxstyle.references import References
 from jaxstyle.solvers import SOLVERS
-from jaxstyle.stylize import Recipe, Stage, Start
 from jaxstyle.weights import Weights, load_weights, sha256
 
 TEXT_KEY = "jaxstyle"

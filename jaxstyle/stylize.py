@@ -1,4 +1,4 @@
-"""Recipes, and the one loop that runs them."""
+"""The one loop that runs recipes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from jax import Array, lax
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images import resize, resize_to
-from jaxstyle.losses.checks import one_of
 from jaxstyle.objective import objective, targets
 from jaxstyle.pytrees import pytree, static
+from jaxstyle.recipe import Recipe, Stage, Start
 from jaxstyle.references import References
 from jaxstyle.solvers import MAX_STREAK, Search, begin_search, search_step
 from jaxstyle.weights import Weights
@@ -24,78 +24,6 @@ from jaxstyle.weights import Weights
 CHUNK_SECONDS = 0.5
 CHUNK_STEPS = 64
 PREPARE_FROM = 3e6  # steps × pixels
-
-
-@pytree
-class Stage:
-    """One size of a multi-scale run.
-
-    Attributes:
-      size: pixels of the side that `by` names; None takes the images as they are.
-      steps: solver steps; by: "longer", "shorter" or "area" (size² pixels in all).
-    """
-
-    size: int | None = static(default=512)
-    steps: int = static(default=500)
-    by: str = static(default="longer")
-
-    def __post_init__(self) -> None:
-        one_of("stage by", self.by, ("longer", "shorter", "area"))
-        if (self.size is not None and self.size < 1) or self.steps < 1:
-            raise JaxstyleError(f"a stage needs size and steps of at least 1, not {self.size}, {self.steps}")
-
-
-@pytree
-class Start:
-    """The first image: `(1 − noise) · base + noise · noise image`.
-
-    Attributes:
-      noise: share of the noise image, 0 to 1; deviation: its spread around grey (the standard deviation
-        of normal noise; half the width of uniform noise).
-      base: "content", "style" (the first one, resized to fit) or "image" (`References.start`).
-      distribution: "uniform" or "normal".
-    """
-
-    noise: Any = 1.0
-    deviation: Any = 0.5
-    base: str = static(default="content")
-    distribution: str = static(default="uniform")
-
-    def __post_init__(self) -> None:
-        one_of("start base", self.base, ("content", "style", "image"))
-        one_of("start distribution", self.distribution, ("uniform", "normal"))
-
-
-@pytree
-class Recipe:
-    """Everything that makes a result from references and weights.
-
-    Attributes:
-      terms: name -> term; solver: see `jaxstyle.solvers`; start: the first image.
-      seed: of all random numbers.
-      stages: sizes in turn, each starting from the last one's result.
-      pooling, border: those of the network instead of what its file says, where not None.
-      precision: "float32" or "bfloat16" (products only; sums stay in float32).
-      style_scale: size of the style images relative to the result's.
-    """
-
-    terms: dict[str, Any]
-    solver: Any
-    start: Start = Start()
-    seed: Any = 0
-    stages: tuple[Stage, ...] = (Stage(),)
-    pooling: str | None = static(default=None)
-    border: str | None = static(default=None)
-    precision: str = static(default="float32")
-    style_scale: float = static(default=1.0)
-
-    def __post_init__(self) -> None:
-        one_of("precision", self.precision, ("float32", "bfloat16"))
-
-    @property
-    def total_steps(self) -> int:
-        """Solver steps of all stages."""
-        return sum(stage.steps for stage in self.stages)
 
 
 @pytree

@@ -14,9 +14,10 @@ from jaxstyle.images import load
 from jaxstyle.losses import gram_loss
 from jaxstyle.ports import port
 from jaxstyle.pytrees import replace, structure, to_json
+from jaxstyle.recipe import Stage
 from jaxstyle.references import References
 from jaxstyle.runs import recipe_from_json
-from jaxstyle.stylize import Stage, stylize_iter
+from jaxstyle.stylize import stylize_iter
 
 NAMES = sorted(recipes.catalogue())
 
