@@ -51,27 +51,50 @@ def schedule(step: int, args: argparse.Namespace) -> float:
     return args.rate * min(1.0, (step + 1) / 50, left)
 
 
+def pruned(weights: Weights, peaks: dict[str, np.ndarray], kept: set[str]) -> Weights:
+    """Without the channels whose largest value is 0, except in layers that are `kept`."""
+    network = weights.network
+    convs = [name for name in network.layers if name.startswith("conv")]
+    params, before = {}, np.arange(3)
+    blocks = [list(block) for block in network.blocks]
+    for conv in convs:
+        relu = conv.replace("conv", "relu")
+        alive = np.flatnonzero((peaks[relu] > 1e-3) | (relu in kept))
+        kernel, bias = np.asarray(weights.params[conv]["kernel"]), np.asarray(weights.params[conv]["bias"])
+        params[conv] = {"kernel": kernel[:, :, before][..., alive], "bias": bias[alive]}
+        block, index = map(int, conv.removeprefix("conv").split("_"))
+        blocks[block - 1][index - 1] = len(alive)
+        before = alive
+    return Weights(params=params, matrix=weights.matrix, offset=weights.offset,
+                   network=network.clone(blocks=tuple(map(tuple, blocks))))
+
+
 def finished(student: Weights, params: Any, targets: Sequence[Target], images: np.ndarray) -> Weights:
-    """The trained network with mean activation 1 in every channel that imitates nothing directly.
+    """The trained network without dead channels, and with mean activation 1 in every channel that does
+    not imitate one of a known scale (of the first teacher, or a wide layer's imitation).
 
     ReLU commutes with positive factors, so what is divided out of one layer is multiplied into the next
-    and the function stays (Gatys' normalisation). Channels that never fire stay as they are.
+    and the function stays (Gatys' normalisation).
     """
-    network = student.network
-    model = Weights(params=params, matrix=student.matrix, offset=student.offset, network=network)
-    names = [name for name in network.layers if name.startswith("relu")]
-    means = jax.jit(lambda m, x: {k: v.mean((0, 1)) for k, v in m.features(x, tuple(names)).items()})
-    total = jax.tree.map(lambda *x: np.mean(x, 0), *(means(model, image) for image in images))
-    kept = {target.student for target in targets if target.same}
+    model = Weights(params=params, matrix=student.matrix, offset=student.offset, network=student.network)
+    names = tuple(name for name in student.network.layers if name.startswith("relu"))
+    kept = {t.student for t in targets if t.same and (t.early or t.layer.endswith("_aux"))}
+    measure = jax.jit(lambda m, x: {k: (v.mean((0, 1)), v.max((0, 1)))
+                                    for k, v in m.features(x, names).items()})
+    found = [measure(model, image) for image in images]
+    peaks = {name: np.max([f[name][1] for f in found], 0) for name in names}
+    means = {name: np.mean([f[name][0] for f in found], 0) for name in names}
+    model = pruned(model, peaks, kept)
     made, before = {}, np.ones(3, np.float32)
     for name in names:
         conv = name.replace("relu", "conv")
-        factor = np.ones_like(total[name]) if name in kept else np.where(
-            total[name] > 1e-3, total[name], 1).astype(np.float32)
-        kernel, bias = np.asarray(params[conv]["kernel"]), np.asarray(params[conv]["bias"])
-        made[conv] = {"kernel": kernel * before[:, None] / factor, "bias": bias / factor}
+        factor = means[name][peaks[name] > 1e-3]
+        factor = np.ones(model.params[conv]["bias"].shape) if name in kept else np.maximum(factor, 1e-3)
+        made[conv] = {"kernel": model.params[conv]["kernel"] * before[:, None] / factor,
+                      "bias": model.params[conv]["bias"] / factor}
         before = factor
-    return Weights(params=made, matrix=student.matrix, offset=student.offset, network=network)
+    return Weights(params=jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), made),
+                   matrix=model.matrix, offset=model.offset, network=model.network)
 
 
 def write(path: Path, weights: Weights, **metadata: str) -> None:

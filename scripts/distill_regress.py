@@ -37,7 +37,7 @@ def select(covariance: np.ndarray, metric: np.ndarray, count: int) -> np.ndarray
     rest = covariance.copy()
     for _ in range(count):
         variance = np.maximum(np.diag(rest), 1e-9)
-        gain = np.einsum("ij,jk,ki->i", rest, metric, rest) / variance
+        gain = ((rest @ metric) * rest).sum(1) / variance
         gain[chosen] = -1
         best = int(gain.argmax())
         chosen.append(best)
@@ -96,9 +96,13 @@ def regress(
     for index, teacher in enumerate(teachers):
         wanted = tuple(c for c in convs if owner[c] == index)
         if wanted:
-            run = jax.jit(lambda t, x, w=wanted: t.features(x, w))
+            # Where a teacher has an imitation of a wide layer, that is the layer to learn from.
+            names = {c: f"{c}_aux" if f"{c}_aux" in teacher.network.layers and
+                     c.replace("conv", "relu") in named else c for c in wanted}
+            goals = tuple(names.values())
+            run = jax.jit(lambda t, x, goals=goals: t.features(x, goals))
             found = [run(teacher, image) for image in images]
-            true |= {c: jnp.stack([f[c] for f in found]) for c in wanted}
+            true |= {c: jnp.stack([f[name] for f in found]) for c, name in names.items()}
     params, channels, features = dict(student.params), {}, {}
     x = jnp.asarray(images) @ student.matrix + student.offset
     for conv, following in zip(convs, [*convs[1:], None]):

@@ -167,12 +167,13 @@ def revive(student: Weights, params: Any, heads: Any, targets: Sequence[Target],
     the teacher's are left alone. What follows a revived channel ignores it at first.
     """
     convs = [name for name in student.network.layers if name.startswith("conv")]
-    kept = max((convs.index(t.student.replace("relu", "conv")) for t in targets if t.same), default=-1)
+    kept = {target.student for target in targets if target.same}
     params, heads = jax.tree.map(np.array, (params, heads))
     relus = tuple(conv.replace("conv", "relu") for conv in convs)
     fires = jax.jit(lambda w, x: {k: v.max((0, 1)) for k, v in w.features(x, relus).items()})
-    for index in range(kept + 1, len(convs)):
-        conv, relu = convs[index], relus[index]
+    for index, (conv, relu) in enumerate(zip(convs, relus)):
+        if relu in kept:
+            continue
         model = Weights(params=params, matrix=student.matrix, offset=student.offset,
                         network=student.network)
         dead = np.max([fires(model, image)[relu] for image in images], 0) <= 1e-3

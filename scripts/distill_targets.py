@@ -15,6 +15,8 @@ from jaxstyle.backbones import VGG
 from jaxstyle.weights import Weights
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2", "relu5_1")
+# What is predicted through a map only guides; what is imitated directly is what recipes look at.
+MAPPED_SHARE = 0.2
 # Classifier layers and where their cell (0, 0) lies in the student's grid, in cells of that layer.
 SEMANTIC = {
     "SqueezeNet": (("relu4_2", "fire5/concat", 0.4375), ("relu5_1", "fire9/concat", 0.46875)),
@@ -56,7 +58,8 @@ def plan(student: VGG, teachers: list[Weights], chosen: dict[str, np.ndarray],
          layers: tuple[str, ...] = LAYERS) -> list[Target]:
     """What each layer learns from: teacher 0 where it goes that deep, others below, classifiers.
 
-    Teacher 0 is imitated channel by channel (those `chosen`, by convolution), others through maps.
+    VGGs are imitated channel by channel (those `chosen`, by convolution) where they are wide enough,
+    through maps otherwise.
     """
     targets = []
     for layer in (layer for layer in layers if layer in student.layers):
@@ -68,7 +71,7 @@ def plan(student: VGG, teachers: list[Weights], chosen: dict[str, np.ndarray],
             elif layer in known and not any(t.student == layer for t in targets):
                 best = f"{layer}_aux" if f"{layer}_aux" in known else layer
                 picked = tuple(map(int, chosen[layer.replace("relu", "conv")]))
-                same = index == 0 and width(student, layer) == len(picked)
+                same = width(student, layer) == len(picked)
                 targets.append(Target(layer, index, best, same=same, channels=picked if same else (),
                                       early=index == 0))
     return targets
@@ -152,7 +155,8 @@ def loss(
         return {name: errors(said[name], true[name], scales[name]) for name in said}
 
     parts = jax.tree.map(lambda x: x.mean(0), jax.vmap(pair)(images))
-    return sum(jnp.dot(jnp.array(mix), part) for part in parts.values()), parts
+    share = {target.name: 1.0 if target.same else MAPPED_SHARE for target in targets}
+    return sum(share[name] * jnp.dot(jnp.array(mix), part) for name, part in parts.items()), parts
 
 
 def measure_scales(teachers: list[Weights], targets: Sequence[Target], images: np.ndarray) -> Any:

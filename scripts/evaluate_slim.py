@@ -27,9 +27,10 @@ from jaxstyle import images
 from jaxstyle.backbones import VGG
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.objective import objective, targets
+from jaxstyle.recipe import Recipe, Stage
 from jaxstyle.recipes import DEFAULT
 from jaxstyle.references import References
-from jaxstyle.stylize import Recipe, Stage, network_for, stylize_iter
+from jaxstyle.stylize import network_for, stylize_iter
 from jaxstyle.weights import Weights, load_weights, random_weights
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2", "relu5_1")
@@ -58,8 +59,8 @@ class Hybrid(nn.Module):
         early = tuple(name for name in layers if name in self.shallow.layers)
         names = {name: f"{name}_aux" if f"{name}_aux" in self.deep.layers else name
                  for name in layers if name not in early}
-        found = self.shallow.clone(name="shallow")(x, early) if early else {}
-        late = self.deep.clone(name="deep")(x, tuple(names.values())) if names else {}
+        found = self.shallow(x, early) if early else {}
+        late = self.deep(x, tuple(names.values())) if names else {}
         return found | {name: late[inner] for name, inner in names.items()}
 
 
@@ -268,7 +269,7 @@ def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     p = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     p.add_argument("task", choices=("features", "styles", "speed"))
-    p.add_argument("--networks", nargs="+", default=["vgg19-slim"], help="weights by name or file")
+    p.add_argument("--networks", nargs="*", default=["vgg19-slim"], help="weights by name or file")
     p.add_argument("--teachers", nargs="*", default=[], help="the first that has a layer is the truth")
     p.add_argument("--hybrid", nargs=2, default=[], help="early network, network with _aux layers")
     p.add_argument("--judges", nargs="*", default=[], help="classifiers")
