@@ -2,45 +2,43 @@
 
 from __future__ import annotations
 
-import io
 import pickle
 import runpy
-import struct
 import sys
 import zipfile
 from pathlib import Path
 
-import h5py
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.io
+from foreign import (
+    NARROW,
+    integers,
+    keras_count,
+    oihw,
+    random_layers,
+    torch_names,
+    torch_pickle,
+    unicode,
+    write_caffemodel,
+    write_keras,
+    write_matconvnet,
+    write_npz,
+    write_torch_legacy,
+    write_torch_zip,
+)
 from safetensors import safe_open
 
 from jaxstyle import backbones
 from jaxstyle.backbones import VGG, parameter_shapes
-from jaxstyle.errors import JaxstyleError
 from jaxstyle.images import load
 from jaxstyle.naming import vgg_modules
-from jaxstyle.ports import arrange, fold_normalisation, port
+from jaxstyle.ports import fold_normalisation, port
 from jaxstyle.sources import read_source
 from jaxstyle.weights import CONVENTIONS, load_weights, sha256
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
-NARROW = ((5, 6), (7, 8), (9, 10, 11, 12), (13, 14, 15, 16), (17, 18, 19, 20))
-SQUEEZE_MODULES = {2: 3, 3: 4, 4: 6, 5: 7, 6: 9, 7: 10, 8: 11, 9: 12}
-
-
-def random_layers(network, seed=0):
-    """own name -> kernel HWIO and bias, of the shapes that a network has."""
-    rng = np.random.default_rng(seed)
-    return {name: (rng.standard_normal(shape, np.float32), rng.standard_normal(shape[-1], np.float32))
-            for name, shape in parameter_shapes(network).items()}
-
-
-def oihw(kernel):
-    return np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
 
 
 @pytest.fixture(scope="module")
@@ -68,134 +66,6 @@ def assert_holds(weights, layers):
 def assert_convention(weights, name):
     np.testing.assert_array_equal(weights.matrix, CONVENTIONS[name][0])
     np.testing.assert_array_equal(weights.offset, CONVENTIONS[name][1])
-
-
-# --- writers of other programs' files -----------------------------------------------------------
-
-
-def torch_names(squeezenet):
-    """SqueezeNet's layers under torchvision's names, OIHW."""
-    arrays = {}
-    for name, (kernel, bias) in squeezenet.items():
-        if name in ("conv1", "conv10"):
-            module = {"conv1": "features.0", "conv10": "classifier.1"}[name]
-        else:
-            fire, part = name.split("/")
-            module = f"features.{SQUEEZE_MODULES[int(fire[4:])]}.{part.removesuffix('1x1')}"
-            module += "1x1" if part == "expand1x1" else ""
-        arrays[f"{module}.weight"], arrays[f"{module}.bias"] = oihw(kernel), bias
-    return arrays
-
-
-def unicode(text):
-    return b"V" + text.encode() + b"\n"
-
-
-def integers(values):
-    return b"(" + b"".join(b"I%d\n" % value for value in values) + b"t"
-
-
-def torch_pickle(arrays, extra=b"", tail=b""):
-    """The opcodes of an ordered dictionary of tensors, as torch.save writes them."""
-    ordered = b"ccollections\nOrderedDict\n)R"
-    code = b"\x80\x02" + ordered + b"("
-    for key, (name, array) in enumerate(arrays.items()):
-        strides = [stride // array.itemsize for stride in array.strides]
-        storage = (b"(" + unicode("storage") + b"ctorch\nFloatStorage\n" + unicode(str(key))
-                   + unicode("cpu") + b"I%d\n" % array.size + tail + b"tQ")
-        code += (unicode(name) + b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"I0\n"
-                 + integers(array.shape) + integers(strides) + b"I00\n" + ordered + b"tR")
-    return code + extra + b"u."
-
-
-def write_torch_zip(path, arrays, extra=b""):
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("archive/data.pkl", torch_pickle(arrays, extra))
-        archive.writestr("archive/byteorder", "little")
-        for key, array in enumerate(arrays.values()):
-            archive.writestr(f"archive/data/{key}", array.tobytes())
-        archive.writestr("archive/version", "3\n")
-
-
-def write_torch_legacy(path, arrays, extra=b""):
-    with open(path, "wb") as file:
-        pickle.dump(0x1950A86A20F9469CFC6C, file, 2)
-        pickle.dump(1001, file, 2)
-        pickle.dump({"protocol_version": 1001, "little_endian": True}, file, 2)
-        file.write(torch_pickle(arrays, extra, tail=b"N"))
-        pickle.dump([str(key) for key in range(len(arrays))], file, 2)
-        for array in arrays.values():
-            file.write(struct.pack("<q", array.size) + array.tobytes())
-
-
-def varint(value):
-    code = b""
-    while value > 0x7F:
-        code, value = code + bytes([value & 0x7F | 0x80]), value >> 7
-    return code + bytes([value])
-
-
-def message(number, content):
-    return varint(number << 3 | 2) + varint(len(content)) + content
-
-
-def caffe_blob(array, old):
-    if old:
-        sizes = (1,) * (4 - array.ndim) + array.shape
-        shape = b"".join(varint(i << 3) + varint(n) for i, n in enumerate(sizes, start=1))
-    else:
-        shape = message(7, message(1, b"".join(map(varint, array.shape))))
-    return shape + message(5, array.astype("<f4").tobytes())
-
-
-def write_caffemodel(path, layers, old):
-    """A NetParameter with V1 (old) or V2 layers, among layers that have no numbers."""
-    layer_field, name_field, blobs_field = (2, 4, 6) if old else (100, 1, 7)
-    content = message(1, b"net") + message(layer_field, message(name_field, b"data"))
-    for name, (kernel, bias) in layers.items():
-        blobs = [message(blobs_field, caffe_blob(array, old)) for array in (oihw(kernel), bias)]
-        relu = message(name_field, f"relu_{name}".encode()) + varint(10 << 3) + varint(1)
-        content += message(layer_field, message(name_field, name.encode()) + b"".join(blobs))
-        content += message(layer_field, relu)
-    path.write_bytes(content)
-
-
-def write_matconvnet(path, layers, old):
-    cells = np.empty((1, 2 * len(layers)), object)
-    for i, (name, (kernel, bias)) in enumerate(layers.items()):
-        if old:
-            cell = {"name": name, "type": "conv", "filters": kernel, "biases": bias[None]}
-        else:
-            parts = np.empty((1, 2), object)
-            parts[0, 0], parts[0, 1] = kernel, bias[:, None]
-            cell = {"name": name, "type": "conv", "weights": parts}
-        cells[0, 2 * i] = cell
-        cells[0, 2 * i + 1] = {"name": name.replace("conv", "relu"), "type": "relu"}
-    scipy.io.savemat(path, {"layers": cells, "meta": {"note": "random"}})
-
-
-def keras_count(layers, name):
-    """Keras 3 numbers all convolutions: conv2d, conv2d_1, …"""
-    place = list(layers).index(name)
-    return f"conv2d_{place}" if place else "conv2d"
-
-
-def write_keras(path, layers, style):
-    """old: with the backend's names; new: `kernel:0`; full: a whole model; three: Keras 3."""
-    with h5py.File(path, "w") as file:
-        for name, (kernel, bias) in layers.items():
-            block = f"block{name[4]}_conv{name[6]}"
-            if style == "old":
-                file[f"{block}/{block}_W_1:0"], file[f"{block}/{block}_b_1:0"] = kernel, bias
-            elif style == "three":
-                group = f"layers/{keras_count(layers, name)}/vars"
-                file[f"{group}/0"], file[f"{group}/1"] = kernel, bias
-            else:
-                group = f"model_weights/{block}/{block}" if style == "full" else f"{block}/{block}"
-                file[f"{group}/kernel:0"], file[f"{group}/bias:0"] = kernel, bias
-        file.create_group("block1_pool")
-        if style == "full":
-            file["model_weights/predictions/predictions/kernel:0"] = np.zeros((4, 5), np.float32)
 
 
 # --- formats ------------------------------------------------------------------------------------
@@ -363,12 +233,6 @@ def test_resnet_under_torch_names(tmp_path):
 # --- what is written ----------------------------------------------------------------------------
 
 
-def write_npz(path, layers):
-    np.savez(path, **{f"{name}/{role}": array for name, (kernel, bias) in layers.items()
-                      for role, array in (("weight", oihw(kernel)), ("bias", bias))})
-    return path
-
-
 def test_the_file_says_where_it_comes_from_and_is_reproducible(narrow, tmp_path):
     source = write_npz(tmp_path / "net.npz", narrow)
     for target in ("a", "b"):
@@ -407,138 +271,6 @@ def test_the_script_does_the_same(narrow, tmp_path, capsys, monkeypatch):
     assert code == 2 and len(printed.err.splitlines()) == 1
 
 
-# --- what is refused ----------------------------------------------------------------------------
-
-
-def refusal(source, **options):
-    """The one line that a port of a bad file ends with; nothing may be written."""
-    target = source.with_name("out.safetensors")
-    with pytest.raises(JaxstyleError) as raised:
-        port(source, target, **options)
-    text = str(raised.value)
-    assert "\n" not in text and not target.exists()
-    assert not list(source.parent.glob(".*.tmp"))
-    return text
-
-
-EVIL = b"cos\nsystem\n(" + unicode("touch {}") + b"tR"
-
-
-@pytest.mark.parametrize("write", [write_torch_zip, write_torch_legacy])
-def test_a_pickle_that_asks_for_more_is_refused_and_does_not_run(write, tmp_path):
-    trace = tmp_path / "executed"
-    evil = unicode("boom") + EVIL.replace(b"{}", str(trace).encode())
-    write(tmp_path / "evil.pth", {"features.0.bias": np.zeros(3, np.float32)}, evil)
-    text = refusal(tmp_path / "evil.pth")
-    assert "evil.pth" in text and "'os.system'" in text and not trace.exists()
-
-
-def test_a_malicious_npy_is_refused(tmp_path):
-    trace = tmp_path / "executed"
-    with open(tmp_path / "evil.npy", "wb") as file:
-        np.lib.format.write_array_header_1_0(
-            file, {"shape": (), "fortran_order": False, "descr": "|O"})
-        file.write(b"\x80\x02" + EVIL.replace(b"{}", str(trace).encode()) + b".")
-    assert "'os.system'" in refusal(tmp_path / "evil.npy") and not trace.exists()
-
-
-def test_a_tensor_beyond_its_storage_is_refused(tmp_path):
-    path = tmp_path / "net.pth"
-    code = torch_pickle({"conv1_1.bias": np.zeros(3, np.float32)})
-    for bad in (integers((3,)) + integers((10**9,)), integers((10**12,)) + integers((1,)),
-                integers((3,)) + integers((-1,))):
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("x/data.pkl", code.replace(integers((3,)) + integers((1,)), bad))
-            archive.writestr("x/data/0", bytes(12))
-        assert "beyond its storage" in refusal(path)
-
-
-def test_missing_layer(narrow, squeezenet, tmp_path):
-    gap = {name: layer for name, layer in narrow.items() if name != "conv3_2"}
-    text = refusal(write_npz(tmp_path / "net.npz", gap))
-    assert "conv3_2 is missing" in text and "net.npz" in text
-    short = {name: layer for name, layer in squeezenet.items() if name != "conv10"}
-    text = refusal(write_npz(tmp_path / "net.npz", short))
-    assert "conv10 is missing: expected 26 layers, found 25" in text
-
-
-def test_wrong_shape(squeezenet, tmp_path):
-    kernel, bias = squeezenet["fire3/expand3x3"]
-    wrong = {**squeezenet, "fire3/expand3x3": (kernel[:, :, :7], bias)}
-    text = refusal(write_npz(tmp_path / "net.npz", wrong))
-    assert "fire3/expand3x3/weight: expected (64, 16, 3, 3) (OIHW), found (64, 7, 3, 3)" in text
-    wrong = {**squeezenet, "fire3/expand3x3": (kernel, bias[:5])}
-    assert "fire3/expand3x3/bias: expected 64 numbers, found 5" in refusal(
-        write_npz(tmp_path / "net.npz", wrong))
-    wrong = {**squeezenet, "conv1": (squeezenet["conv1"][0] * np.nan, squeezenet["conv1"][1])}
-    assert "conv1/kernel: expected finite" in refusal(write_npz(tmp_path / "net.npz", wrong))
-
-
-@pytest.mark.parametrize(("axes", "order"), [((1, 0, 2, 3), "IOHW"), ((0, 2, 3, 1), "OHWI")])
-def test_transposed_filters(squeezenet, axes, order, tmp_path):
-    arrays = {}
-    for name, (kernel, bias) in squeezenet.items():
-        arrays[f"{name}/weight"], arrays[f"{name}/bias"] = oihw(kernel).transpose(axes), bias
-    np.savez(tmp_path / "net.npz", **arrays)
-    text = refusal(tmp_path / "net.npz")
-    assert f"transposed filters: expected OIHW or HWIO, found {order}" in text
-
-
-def test_theano_ordered_keras_file(narrow):
-    layers = {name: {"weight": oihw(kernel), "bias": bias} for name, (kernel, bias) in narrow.items()}
-    shapes = {name: kernel.shape for name, (kernel, _) in narrow.items()}
-    with pytest.raises(JaxstyleError, match="transposed filters: expected HWIO, found OIHW"):
-        arrange(layers, shapes, Path("th.h5"), ("HWIO",))
-
-
-def test_ambiguous_layout_and_lost_bias():
-    layers = {"conv1_1": {"weight": np.zeros((3, 3, 3, 3)), "bias": np.zeros(3)}}
-    with pytest.raises(JaxstyleError, match="ambiguous"):
-        arrange(layers, {"conv1_1": (3, 3, 3, 3)}, Path("f"))
-    with pytest.raises(JaxstyleError, match="conv1_1 has no bias"):
-        arrange({"conv1_1": {"weight": np.zeros((3, 3, 3, 4))}}, {"conv1_1": (3, 3, 3, 4)}, Path("f"))
-
-
-def test_unknown_choices(narrow, tmp_path):
-    source = write_npz(tmp_path / "net.npz", narrow)
-    assert "unknown architecture 'vgg11'" in refusal(source, arch="vgg11")
-    assert "unknown input convention 'bgr'" in refusal(source, convention="bgr")
-    assert "unknown border 'wrap'" in refusal(source, border="wrap")
-    source = write_npz(tmp_path / "net.npz", {"conv1_1": narrow["conv1_1"]})
-    assert "say --arch" in refusal(source)
-    assert "cannot be read" in refusal(tmp_path / "absent.npz")
-    (tmp_path / "text.pth").write_text("<html>not found</html>")
-    assert "not a weights file of a known format" in refusal(tmp_path / "text.pth")
-
-
-def test_every_truncation_is_one_clear_line(narrow, tmp_path):
-    """Cut at many places, no format lets anything but a JaxstyleError out."""
-    arrays = {f"{name}.{role}": array for name, (kernel, bias) in narrow.items()
-              for role, array in (("weight", oihw(kernel)), ("bias", bias))}
-    write_torch_zip(tmp_path / "zip.pth", arrays)
-    write_torch_legacy(tmp_path / "legacy.pth", arrays)
-    write_caffemodel(tmp_path / "net.caffemodel", narrow, old=False)
-    write_matconvnet(tmp_path / "net.mat", narrow, old=False)
-    write_keras(tmp_path / "net.h5", narrow, "new")
-    write_npz(tmp_path / "net.npz", narrow)
-    for path in sorted(tmp_path.iterdir()):
-        whole = path.read_bytes()
-        for part in (0.001, 0.1, 0.5, 0.9, 0.999):
-            path.write_bytes(whole[: int(part * len(whole))])
-            text = refusal(path, arch="vgg19")
-            assert path.name in text, text
-        path.unlink()
-
-
-def test_a_file_that_crashes_its_library_is_one_line_too(tmp_path):
-    """With byte 320 turned over, SciPy's compiled reader ends in a segmentation fault."""
-    write_matconvnet(tmp_path / "net.mat", random_layers(VGG(blocks=((3, 3), (4, 4)))), old=False)
-    content = bytearray((tmp_path / "net.mat").read_bytes())
-    content[320] ^= 0xFF
-    (tmp_path / "net.mat").write_bytes(content)
-    assert "not a complete matconvnet file" in refusal(tmp_path / "net.mat", arch="vgg19")
-
-
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the real weights of ../shared")
 def test_real_files_keep_their_means(tmp_path):
     """Gatys' normalised VGG-19: every filter's mean activation on photos is near one."""
@@ -549,10 +281,3 @@ def test_real_files_keep_their_means(tmp_path):
     layers = ("relu1_1", "relu2_1", "relu3_1")
     for feature in weights.features(image, layers).values():
         assert 0.7 < float(feature.mean()) < 1.6
-
-
-def test_a_bytes_stream_of_nothing_is_not_a_network(tmp_path):
-    buffer = io.BytesIO()
-    np.savez(buffer, unrelated=np.zeros(3))
-    (tmp_path / "net.npz").write_bytes(buffer.getvalue())
-    assert "without any layer parameters" in refusal(tmp_path / "net.npz")
