@@ -5,6 +5,7 @@ An experiment is a docstring and a function `lanes(setup)`; `main` does the rest
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +20,8 @@ from tyro.conf import arg
 from jaxstyle import JaxstyleError, load, recipes, replace, save
 from jaxstyle.cli import best_available, use_compilation_cache
 from jaxstyle.cli_sweep import perform
+from jaxstyle.recipe import Recipe
 from jaxstyle.runs import Files
-from jaxstyle.stylize import Recipe
 from jaxstyle.sweep_files import INPUTS
 from jaxstyle.sweep_plan import Lane, for_sweeps
 from jaxstyle.sweep_runs import Options
@@ -103,10 +104,15 @@ def main(about: str | None, lanes: Callable[[Setup], Sequence[Lane]],
         use_compilation_cache()
         options = Options(width=setup.lanes, snapshots=snapshots(setup))
         return perform(setup.output, lanes(setup), options, console, title=title.rstrip("."),
-                       about=rest.strip())
+                       about=unwrapped(rest))
     except JaxstyleError as error:
         console.print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
         return 2
+
+
+def unwrapped(text: str) -> str:
+    """Text with one line for each heading ("Source:", "Question:", …), however it was wrapped."""
+    return re.sub(r"\n(?!\w[\w ]*:)", " ", text.strip())
 
 
 def run(about: str | None, lanes: Callable[[Setup], Sequence[Lane]], **more: Any) -> None:

@@ -10,7 +10,7 @@ Look for: a small painting gives fine, dense strokes; at 10 percent little but c
 from runner import Setup, run
 
 from jaxstyle.images import resize_to
-from jaxstyle.stylize import Stage
+from jaxstyle.recipe import Stage
 
 
 def lanes(setup: Setup):

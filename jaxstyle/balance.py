@@ -24,9 +24,10 @@ from jaxstyle.losses import Content, Pixel
 from jaxstyle.measure import distances, yardstick
 from jaxstyle.objective import Terms, objective, targets
 from jaxstyle.pytrees import replace
+from jaxstyle.recipe import Recipe, Stage
 from jaxstyle.references import References
 from jaxstyle.solvers import ArmijoLbfgs, begin_search, search_step
-from jaxstyle.stylize import Recipe, Stage, fit, network_for
+from jaxstyle.stylize import fit, network_for
 from jaxstyle.weights import Weights
 
 RUN_STEPS, RUN_SIZE = 50, 96

@@ -16,8 +16,8 @@ from jaxstyle.balance import Balance, measure_balance, with_strength
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.overrides import override
 from jaxstyle.pytrees import replace
+from jaxstyle.recipe import Recipe
 from jaxstyle.runs import Files
-from jaxstyle.stylize import Recipe
 from jaxstyle.sweep_plan import Axis, Lane, Point, axis_from, plan, zipped
 from jaxstyle.sweep_progress import show
 from jaxstyle.sweep_runs import Options, references_of, run_sweep

@@ -56,8 +56,9 @@ def grid_of(sweep: SweepRecord) -> Grid:
 
 
 def wrapped(sweep: SweepRecord, name: str) -> Grid:
-    """One axis, in rows of `WRAP`; the captions stand below the pictures."""
-    count = max(1, min(WRAP, len(sweep.lanes)))
+    """One axis, in rows of at most `WRAP`; the captions stand below the pictures."""
+    rows = max(1, -(-len(sweep.lanes) // WRAP))
+    count = max(1, -(-len(sweep.lanes) // rows))
     cells = {divmod(i, count): (lane, lane.image) for i, lane in enumerate(sweep.lanes)}
     return Grid("", name, [""] * (-(-len(sweep.lanes) // count)), [""] * count, cells)
 
@@ -96,13 +97,15 @@ def contact_sheet(sweep: SweepRecord) -> Image.Image:
     sides = [fitted_text(probe, text, 180) for text in grid.rows]
     line = FONT_SIZE + 6
     top = GAP + line * (1 + max((len(head) for head in heads), default=0)) if not captions else GAP + line
-    left = GAP + (190 if any(grid.rows) else 0)
+    side = max((probe.textlength(text, font()) for lines in sides for text in lines), default=0)
+    left = GAP + (round(side) + 2 * GAP if any(grid.rows) else 0)
     below = line * max((len(caption_lines(probe, lane)) for lane, _ in grid.cells.values()), default=0) \
         if captions else 0
     step_x, step_y = CELL + GAP, height + GAP + below
-    sheet = Image.new("RGB", (left + step_x * len(grid.columns), top + step_y * len(grid.rows)), PAPER)
-    draw = ImageDraw.Draw(sheet)
     title = " ↓   ".join(name for name in (grid.row_name, f"{grid.column_name} →") if name.strip(" →"))
+    width = max(left + step_x * len(grid.columns), round(probe.textlength(title, font())) + 2 * GAP)
+    sheet = Image.new("RGB", (width, top + step_y * len(grid.rows)), PAPER)
+    draw = ImageDraw.Draw(sheet)
     draw.text((GAP, GAP - 4), title, INK, font())
     for j, lines in enumerate(heads):
         draw.multiline_text((left + step_x * j + CELL / 2, top - 6), "\n".join(lines), INK, font(),

@@ -20,18 +20,19 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxstyle.pytrees import pytree, stack, static, structure
+from jaxstyle.recipe import Recipe
 from jaxstyle.references import References
 from jaxstyle.solvers import Search
 from jaxstyle.stylize import (
     CHUNK_SECONDS,
     CHUNK_STEPS,
     MAX_STREAK,
-    Recipe,
     advance,
     aim,
     begin,
     memory_needed,
     network_for,
+    prepared_for,
 )
 from jaxstyle.weights import Weights
 
@@ -139,10 +140,10 @@ def place(weights: Weights, references: Sequence[References], recipes: Sequence[
         raise ValueError(f"{len(recipes)} lanes in a batch of {width} on {mesh.devices.size} devices")
     shared = all(other is references[0] for other in references)
     everywhere, lanes = NamedSharding(mesh, P()), NamedSharding(mesh, P(AXIS))
-    prepared = network_for(weights, recipes[0])
+    network = network_for(weights, recipes[0])
     given = references[0] if shared else padded(stack(references), width)
     return Batch(
-        weights=jax.device_put(prepared, everywhere),
+        weights=jax.device_put(network, everywhere),
         references=jax.device_put(given, everywhere if shared else lanes),
         recipes=jax.device_put(padded(stack(recipes), width), lanes),
         shared=shared, count=len(recipes), width=width, mesh=mesh,
@@ -179,28 +180,35 @@ def run_lanes(batch: Batch, *, stops: Sequence[int] = (), resume: Lanes | None =
         else:
             search, step = begin_lanes(batch.weights, batch.references, recipes, aims, index, previous,
                                        batch.mesh, batch.shared), 0
-        compiled = advance_lanes.lower(batch.weights, recipes, aims, search, 1, CHUNK_STEPS,
-                                       batch.mesh).compile()
+        ready = ready_for(batch, index, search)
+        compiled = advance_lanes.lower(ready, recipes, aims, search, 1, CHUNK_STEPS, batch.mesh).compile()
         fields = {"memory": memory_needed(compiled), "compile_seconds": time.perf_counter() - started}
         previous = search.best.x
         yield _snapshot(batch, search, {}, index, step, **fields)
         local_stops = [stop - before for stop in stops]
-        for after, losses, done in _advancing(batch, aims, search, index, step, local_stops):
+        for after, losses, done in _advancing(batch, ready, aims, search, index, step, local_stops):
             yield (at := _snapshot(batch, after, losses, index, done))
             if not at.alive.any():
                 return
             previous = after.best.x
 
 
-def _advancing(batch: Batch, aims: Any, search: Search, index: int, step: int, stops: Sequence[int]
-               ) -> Iterator[tuple[Search, dict[str, np.ndarray], int]]:
+def ready_for(batch: Batch, index: int, search: Search) -> Weights:
+    """Weights in the form that a single run of this stage would advance with."""
+    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), search)
+    ready = prepared_for(batch.weights, batch.recipes, index, one)
+    return jax.device_put(ready, NamedSharding(batch.mesh, P()))
+
+
+def _advancing(batch: Batch, weights: Weights, aims: Any, search: Search, index: int, step: int,
+               stops: Sequence[int]) -> Iterator[tuple[Search, dict[str, np.ndarray], int]]:
     """The rest of a stage in chunks of about `CHUNK_SECONDS`."""
     total, pace = batch.recipes.stages[index].steps, 0.0
     while step < total:
         ahead = min([total - step, CHUNK_STEPS, *(stop - step for stop in stops if stop > step)])
         steps = max(1, min(ahead, int(CHUNK_SECONDS / pace) if pace else 1))
         started = time.perf_counter()
-        search, losses = advance_lanes(batch.weights, batch.recipes, aims, search, steps, CHUNK_STEPS,
+        search, losses = advance_lanes(weights, batch.recipes, aims, search, steps, CHUNK_STEPS,
                                        batch.mesh)
         jax.block_until_ready(search)
         pace, step = (time.perf_counter() - started) / steps, step + steps

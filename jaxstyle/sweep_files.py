@@ -187,7 +187,8 @@ def write_result(folder: Path, record: Mapping[str, Any], image: np.ndarray | No
 def save_state(folder: Path, search: Search, stage: int, step: int, history: History,
                fingerprint: str) -> None:
     """Save a running lane, atomically, with a hash over all of it."""
-    arrays = {f"leaf{i:03d}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(search))}
+    leaves = jax.tree.leaves(search)
+    arrays: dict[str, Any] = {f"leaf{i:03d}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
     about = {"stage": stage, "step": step, "fingerprint": fingerprint,
              "steps": history.steps, "seconds": history.seconds, "losses": history.losses}
     buffer = io.BytesIO()

@@ -11,9 +11,9 @@ from jaxstyle import recipes
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.overrides import override, value_from
 from jaxstyle.pytrees import get, paths, replace
+from jaxstyle.recipe import Recipe
 from jaxstyle.runs import Files
 from jaxstyle.solvers import ArmijoLbfgs, Lbfgs, OptaxLbfgs
-from jaxstyle.stylize import Recipe
 
 RECIPE, STRENGTH = "recipe", "strength"
 SPECIAL = (RECIPE, STRENGTH)

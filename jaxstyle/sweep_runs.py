@@ -17,10 +17,11 @@ from jax.sharding import Mesh
 from jaxstyle.images import save
 from jaxstyle.measure import measured
 from jaxstyle.pytrees import stack
+from jaxstyle.recipe import Recipe
 from jaxstyle.references import References
 from jaxstyle.runs import Files, load_references, manifest
 from jaxstyle.solvers import Iterate
-from jaxstyle.stylize import Recipe, aim, begin, network_for
+from jaxstyle.stylize import aim, begin, network_for
 from jaxstyle.sweep import Batch, Lanes, group_key, lane_mesh, place, run_lanes
 from jaxstyle.sweep_files import (
     FAILED,
@@ -125,9 +126,8 @@ def run_sweep(directory: Path, lanes: Sequence[Lane], *, title: str = "", about:
         done += sum(total_steps(lanes[i]) for i in group) - sum(total_steps(run.lane) for run in waiting)
         finished += len(group) - len(waiting)
         network = weights[lanes[group[0]].weights]
-        measuring = network.prepared()
         for runs, batch, resume in batches(waiting, network, options, mesh):
-            for at in run_batch(runs, batch, resume, measuring, options):
+            for at in run_batch(runs, batch, resume, network, options):
                 steps = sum(stage.steps for stage in batch.recipes.stages[: at.stage]) + at.step
                 yield Progress(done + len(runs) * steps, total, finished,
                                tuple(run.index for run in runs), at, number, len(groups))

@@ -12,10 +12,11 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxstyle.images import fit_shape
+from jaxstyle.recipe import Recipe
 from jaxstyle.references import References
 from jaxstyle.solvers import Search
-from jaxstyle.stylize import CHUNK_STEPS, Recipe, canvas, memory_needed
-from jaxstyle.sweep import AXIS, Batch, advance_lanes, aim_lanes, begin_lanes, place
+from jaxstyle.stylize import CHUNK_STEPS, canvas, memory_needed
+from jaxstyle.sweep import AXIS, Batch, advance_lanes, aim_lanes, begin_lanes, place, ready_for
 from jaxstyle.weights import Weights
 
 LOCK_STEP_PIXELS = 64 * 64
@@ -95,8 +96,9 @@ def _on_lanes(batch: Batch, tree: Any) -> Any:
 
 def compile_stage(batch: Batch, index: int) -> Any:
     """The compiled `advance_lanes` of a stage, from shapes alone."""
-    return advance_lanes.lower(batch.weights, batch.recipes, aim_shapes(batch, index),
-                               search_shapes(batch, index), 1, CHUNK_STEPS, batch.mesh).compile()
+    search = search_shapes(batch, index)
+    aims, ready = aim_shapes(batch, index), ready_for(batch, index, search)
+    return advance_lanes.lower(ready, batch.recipes, aims, search, 1, CHUNK_STEPS, batch.mesh).compile()
 
 
 def memory_budget(mesh: Mesh) -> int:

@@ -123,7 +123,7 @@ def tune(directory: Path, lane: Lane, *, count: int = 16, seed: int = 0, title: 
     references = references_of(lane.files)
     width = fitting_width(weights, [references] * count, [each.recipe for each in lanes], mesh)
     states: dict[int, Lanes] = {}
-    alive, ready = list(range(count)), weights.prepared()
+    alive = list(range(count))
     steps = rungs(lane.recipe.stages[0].steps, count)
     for step in steps:
         for i in range(0, len(alive), width):
@@ -131,12 +131,12 @@ def tune(directory: Path, lane: Lane, *, count: int = 16, seed: int = 0, title: 
             batch = place(weights, [references] * len(some), [lanes[j].recipe for j in some], width, mesh)
             for j, state in zip(some, climb([runs[j] for j in some], batch, gathered(states, some), step)):
                 states[j] = state
-        points = {j: point_of(ready, runs[j], states[j]) for j in alive}
+        points = {j: point_of(weights, runs[j], states[j]) for j in alive}
         order = ranked(points)
         kept = sorted(order) if step == steps[-1] else sorted(order[: max(KEEP_AT_LEAST, len(order) // 2)])
         for j in alive:
             if j not in kept or step == steps[-1]:
-                finish(runs[j], states.pop(j), ready, STOPPED if j not in kept else FINISHED)
+                finish(runs[j], states.pop(j), weights, STOPPED if j not in kept else FINISHED)
         yield Rung(step, tuple(alive), points, tuple(kept))
         alive = kept
     set_status(directory, FINISHED)

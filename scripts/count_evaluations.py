@@ -3,7 +3,7 @@
     python scripts/count_evaluations.py PHOTO PAINTING --weights NAME [--size 64] [--steps 30] [--lanes 4]
 
 Under `vmap` a line search runs until the last lane is content, and both branches of every decision are
-computed, so every lane pays for the longest. Evaluations are counted where they happen, by a callback from the
+computed, so every lane pays for the longest. Evaluations are counted where they happen, by a callback of the
 compiled program; those of a batch count once. Losses show what the steps were worth.
 """
 
