@@ -18,7 +18,7 @@ STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 DEFAULT = Recipe(
     terms={
         "content": Content(weight=1.0, normalization="relative"),
-        "style": Gram(weight=100.0, normalization="relative"),
+        "style": Gram(weight=30.0, normalization="relative"),
         "tv": TotalVariation(weight=1.0),
         "range": Range(weight=10.0),
     },
@@ -29,7 +29,7 @@ DEFAULT = Recipe(
 )
 """Ours, tuned by eye: coarse to fine, from the photo under some noise.
 
-Losses are relative to their targets, so that one strength (`terms.style.weight`, 10 … 1000) means the same
+Losses are relative to their targets, so that one strength (`terms.style.weight`, 3 … 300) means the same
 for any size and network. Average pooling and a little total variation keep speckle away, the range term keeps
 colours from being clipped. `ArmijoLbfgs` reaches the same picture in half the time of a line search.
 """
