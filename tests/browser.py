@@ -71,9 +71,11 @@ def browser(width: int = 1280, height: int = 900):
                 time.sleep(0.1)
         start = Page(base).call("/session", {"capabilities": {"alwaysMatch": wanted}})
         page = Page(f"{base}/session/{start['sessionId']}")
-        yield page
-        request = urllib.request.Request(page.address, method="DELETE")
-        urllib.request.urlopen(request, timeout=30).close()
+        try:
+            yield page
+        finally:  # else the browser would outlive its driver
+            request = urllib.request.Request(page.address, method="DELETE")
+            urllib.request.urlopen(request, timeout=30).close()
     finally:
         driver.terminate()
         driver.wait(10)
