@@ -2,8 +2,8 @@
 """Time the compute engine: seconds, compilation, peak memory, against its plain form and PyTorch.
 
 Every variant of a row runs in a process of its own; they take turns, one measurement each per round, so
-that a ratio compares what ran side by side. CPU seconds are of all threads. All variants of a row must agree on a number (a loss with
-its gradient's norm, a mean score), else the run fails.
+that a ratio compares what ran side by side; CPU seconds are those of all threads. All variants of a row
+must agree on a number (a loss with its gradient's norm, a mean score), else the run fails.
 
     scripts/benchmark.py --quick
     scripts/benchmark.py --compare torch --torch-python ~/torch/bin/python --markdown table.md

@@ -19,11 +19,10 @@ from jax import Array, lax
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.ops import winograd
-from jaxstyle.ops.reference import PAD_MODES, out_size
+from jaxstyle.ops.reference import PAD_MODES, check_precision, out_size
 
 # A kernel as computed with: None (the plain kernel), an array of the same shape, or Winograd's 16.
 Form = Array | tuple[Array, ...] | None
-PRECISIONS = ("float32", "bfloat16")
 # Fewer channels than this on either side: the direct form is as fast, and smaller.
 WINOGRAD_CHANNELS = 96
 # A wide kernel on so few channels (kernel width times channels) is computed on shifted copies.
@@ -87,13 +86,13 @@ def prepare(params: Any, precision: str = "float32") -> Any:
     weights, differentiate with respect to the raw ones and call this inside the function.
 
     Args:
-      precision: "float32", or "bfloat16": products in bfloat16, sums in float32.
+      precision: "float32", "bfloat16" (products in bfloat16, sums in float32) or "tensorfloat32",
+        which on a CPU is float32.
 
     Raises:
-      JaxstyleError: another precision.
+      JaxstyleError: an unknown precision.
     """
-    if precision not in PRECISIONS:
-        raise JaxstyleError(f"precision '{precision}' is unknown; use {' or '.join(PRECISIONS)}")
+    check_precision(precision)
     if not isinstance(params, Mapping):
         return params
     if getattr(params.get("kernel"), "ndim", 0) == 4:

@@ -13,15 +13,41 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxstyle.errors import JaxstyleError
+
 # Patches of less than this norm count as having it.
 NORM_FLOOR = 1e-8
 PAD_MODES = {"zero": "constant", "reflect": "reflect", "replicate": "edge"}
 
 
+PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
+
+
+def check_precision(precision: str) -> None:
+    """Refuse a precision that `prepare` does not know.
+
+    Raises:
+      JaxstyleError: naming the choices.
+    """
+    if precision not in PRECISIONS:
+        raise JaxstyleError(f"precision '{precision}' is unknown; use {', '.join(PRECISIONS)}")
+
+
 def prepare(params: Any, precision: str = "float32") -> Any:
-    """The parameters as they are: these forms use the plain kernel and compute in its precision."""
-    del precision
-    return params
+    """Beside every kernel an empty entry named like the precision of products, unless float32.
+
+    Being empty it is part of the tree's structure, so it is static and takes no gradient.
+
+    Raises:
+      JaxstyleError: an unknown precision.
+    """
+    check_precision(precision)
+    if not isinstance(params, Mapping):
+        return params
+    if getattr(params.get("kernel"), "ndim", 0) == 4:
+        plain = {name: value for name, value in params.items() if name not in PRECISIONS}
+        return plain if precision == "float32" else {**plain, precision: ()}
+    return {name: prepare(child, precision) for name, child in params.items()}
 
 
 def out_size(size: int, kernel: int, stride: int, pad: int) -> int:
@@ -52,10 +78,12 @@ def conv(
         return jnp.zeros((height, width, channels), x.dtype)
     if pad and border != "zero":
         x, pad = jnp.pad(x, ((pad, pad), (pad, pad), (0, 0)), mode=PAD_MODES[border]), 0
+    product = jnp.bfloat16 if "bfloat16" in params else x.dtype
     y = lax.conv_general_dilated(
-        x[None], kernel.astype(x.dtype), (stride, stride), ((pad, pad), (pad, pad)),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )[0] + params["bias"].astype(x.dtype)
+        x[None].astype(product), kernel.astype(product), (stride, stride), ((pad, pad), (pad, pad)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"), precision=lax.Precision.DEFAULT
+        if "tensorfloat32" in params else lax.Precision.HIGHEST,
+    )[0].astype(x.dtype) + params["bias"].astype(x.dtype)
     return jax.nn.relu(y) if relu else y
 
 
@@ -72,7 +100,7 @@ def average_pool(x: Array) -> Array:
 def gram(x: Array) -> Array:
     """Sum over positions of outer products of features, `[H, W, C]` -> `[C, C]`; not normalised."""
     flat = x.reshape(-1, x.shape[-1])
-    return flat.T @ flat
+    return jnp.matmul(flat.T, flat, precision=lax.Precision.HIGHEST)
 
 
 def squared_gram_distance(x: Array, target: Array, scale: Any = 1.0) -> Array:
