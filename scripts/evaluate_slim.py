@@ -9,6 +9,7 @@ space of classifiers, and a contact sheet. `speed`: seconds per loss and gradien
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import time
 from pathlib import Path
@@ -27,10 +28,11 @@ from jaxstyle import images
 from jaxstyle.backbones import VGG
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.objective import objective, targets
+from jaxstyle.pytrees import replace
 from jaxstyle.recipe import Recipe, Stage
 from jaxstyle.recipes import DEFAULT
 from jaxstyle.references import References
-from jaxstyle.stylize import network_for, stylize_iter
+from jaxstyle.stylize import network_for, stylize
 from jaxstyle.weights import Weights, load_weights, random_weights
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2", "relu5_1")
@@ -199,40 +201,40 @@ def speckle(image: np.ndarray) -> float:
     return float(np.sqrt((fine ** 2).mean()))
 
 
-def final(weights: Weights, references: References, recipe: Recipe) -> np.ndarray:
-    """The result of a recipe."""
-    for snapshot in stylize_iter(weights, references, recipe):
-        image = np.asarray(snapshot.image)
-    return image
+def recipe_for(args: argparse.Namespace) -> Recipe:
+    """The package's default at another size and length."""
+    stages = (Stage(size=args.size // 2, steps=args.steps // 2), Stage(size=args.size, steps=args.steps))
+    return Recipe(terms=DEFAULT.terms, solver=DEFAULT.solver, start=DEFAULT.start, stages=stages,
+                  pooling=DEFAULT.pooling)
 
 
 def styles(args: argparse.Namespace) -> dict[str, Any]:
-    """Every content with every style, with every network; writes the contact sheet."""
-    steps = (Stage(size=args.size // 2, steps=args.steps // 2), Stage(size=args.size, steps=args.steps))
-    recipe = Recipe(terms=DEFAULT.terms, solver=DEFAULT.solver, start=DEFAULT.start, stages=steps,
-                    pooling=DEFAULT.pooling)
-    networks = {name: load_weights(name) for name in args.networks}
-    networks = {Path(weights.name).stem: weights for weights in networks.values()}
+    """Every content with every style, with every network; writes the contact sheet.
+
+    Pictures that are in the folder already are not made again.
+    """
+    recipe = recipe_for(args)
+    networks = {Path(name).stem: load_weights(name) for name in args.networks}
     if args.hybrid:
-        made = hybrid(*(load_weights(name) for name in args.hybrid), pooling=DEFAULT.pooling or "max")
-        networks["hybrid"] = made
+        networks["hybrid"] = hybrid(*map(load_weights, args.hybrid), pooling=DEFAULT.pooling or "max")
     judges = [load_weights(name) for name in args.judges]
-    found, rows = {}, []
-    for content_path in args.contents:
-        for style_path in args.styles:
-            content, style = centre(content_path, args.size), centre(style_path, args.size)
-            row = [content, style]
-            for name, weights in networks.items():
-                pooled = recipe if name != "hybrid" else Recipe(
-                    terms=recipe.terms, solver=recipe.solver, start=recipe.start, stages=recipe.stages)
-                row.append(final(weights, References(content=content, styles=(style,)), pooled))
-                key = f"{content_path.stem} | {style_path.stem} | {name}"
-                found[key] = {"speckle": speckle(row[-1])} | {
-                    type(j.network).__name__: judged(j, row[-1], content, style) for j in judges}
-                images.save(args.folder / f"{content_path.stem}-{style_path.stem}-{name}.png", row[-1])
-                print(key, found[key], flush=True)
-            rows.append(np.concatenate(row, 1))
-            sheet(args.sheet, rows, args.thumbnail / args.size)
+    run = jax.jit(stylize)
+    found: dict[str, Any] = {}
+    rows: dict[tuple[Path, Path], list[np.ndarray]] = {}
+    for name, weights in networks.items():
+        mine = replace(recipe, {"pooling": None}) if name == "hybrid" else recipe
+        for pair in itertools.product(args.contents, args.styles):
+            content, style = (centre(path, args.size) for path in pair)
+            path = args.folder / f"{pair[0].stem}-{pair[1].stem}-{name}.png"
+            if not path.exists():
+                images.save(path, run(weights, References(content=content, styles=(style,)), mine).image)
+            made = images.load(path)
+            rows.setdefault(pair, [content, style]).append(made)
+            key = f"{pair[0].stem} | {pair[1].stem} | {name}"
+            found[key] = {"speckle": speckle(made)} | {
+                type(judge.network).__name__: judged(judge, made, content, style) for judge in judges}
+            print(key, found[key], flush=True)
+    sheet(args.sheet, [np.concatenate(row, 1) for row in rows.values()], args.thumbnail / args.size)
     return found
 
 

@@ -56,6 +56,19 @@ def test_bundled_features_and_gram_matrices_are_finite_and_alive():
             assert np.linalg.matrix_rank(gram.astype(np.float64), tol=1e-6 * gram.max()) > 8, layer
 
 
+# Mean and standard deviation on `picture`, as measured when the file was made.
+STATISTICS = {
+    "relu1_1": (2.2469, 4.0395), "relu2_1": (2.0239, 4.2104), "relu3_1": (3.402, 6.3518),
+    "relu4_1": (1.6749, 1.7588), "relu4_2": (1.7653, 3.1921), "relu5_1": (1.2524, 1.6002),
+}
+
+
+def test_bundled_features_are_those_of_the_file_on_the_card():
+    found = load_weights("vgg19-slim").features(picture(), LAYERS)
+    for layer, expected in STATISTICS.items():
+        assert_allclose((found[layer].mean(), found[layer].std()), expected, rtol=2e-3, err_msg=layer)
+
+
 def test_loss_on_bundled_network_has_a_finite_gradient():
     weights = load_weights("vgg19-slim")
 
