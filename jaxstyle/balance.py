@@ -145,7 +145,9 @@ def trade_offs(weights: Weights, references: References, content: Terms, style: 
         factor = jnp.where(alone, 1.0, balance * step)
         x = run(jnp.stack([jnp.where(alone, 0.0, 1.0), factor]))
         balance = jnp.where(alone, gradient_norms(x)[0] / at_photo[1], balance)
-        return (balance, jnp.where(alone, x, image)), (distances(weights, references, x, *layers), factor)
+        shown = jnp.clip(x, 0, 1)  # what a picture file can hold
+        found = distances(weights, references, shown, *layers)
+        return (balance, jnp.where(alone, shown, image)), (found, factor)
 
     solver = ArmijoLbfgs()
     at_photo = gradient_norms(photo)

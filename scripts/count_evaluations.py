@@ -20,8 +20,8 @@ from jaxstyle.pytrees import stack
 from jaxstyle.solvers import Adam, ArmijoLbfgs, Lbfgs, OptaxLbfgs, begin_search, search_step
 from jaxstyle.stylize import aim, first_image, fit, network_for
 
-SOLVERS = {"Adam": Adam(), "ArmijoLbfgs": ArmijoLbfgs(), "jaxopt zoom": Lbfgs(), "optax zoom": OptaxLbfgs(),
-           "jaxopt backtracking": Lbfgs(linesearch="backtracking")}
+SOLVERS = {"Adam": Adam(), "ArmijoLbfgs": ArmijoLbfgs(), "jaxopt backtracking": Lbfgs(),
+           "optax zoom": OptaxLbfgs(), "jaxopt zoom": Lbfgs(linesearch="zoom")}
 
 
 def main() -> None:

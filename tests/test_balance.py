@@ -65,13 +65,11 @@ def test_strength_forgets_the_scale_of_the_weights():
 
 
 def test_strength_is_corrected_for_size():
-    """The paper's content term adds up over positions, so a larger picture needs a larger style weight."""
+    """The paper's content term is half a sum, so the style must weigh as many times more as there are numbers."""
     weights, references = tiny_weights(), smooth_references()
-    paper = {"terms.content.normalization": "paper"}
-    small, large = (balanced(weights, references, base(size, **paper), 0.5).terms["style"].weight
-                    for size in (48, 192))
-    mean = [balanced(weights, references, base(size), 0.5).terms["style"].weight for size in (48, 192)]
-    assert large / small == pytest.approx(16 * mean[1] / mean[0], rel=0.35)
+    mean, paper = (balanced(weights, references, base(192, **changes), 0.5).terms["style"].weight
+                   for changes in ({}, {"terms.content.normalization": "paper"}))
+    assert paper / mean == pytest.approx(96 * 96 * 8 / 2, rel=0.1)
 
 
 def test_only_style_weights_change():
