@@ -65,7 +65,7 @@ def test_strength_forgets_the_scale_of_the_weights():
 
 
 def test_strength_is_corrected_for_size():
-    """The paper's content term is half a sum, so the style must weigh as many times more as there are numbers."""
+    """The paper's content term is half a sum, so the style must weigh more by half the count."""
     weights, references = tiny_weights(), smooth_references()
     mean, paper = (balanced(weights, references, base(192, **changes), 0.5).terms["style"].weight
                    for changes in ({}, {"terms.content.normalization": "paper"}))
