@@ -111,6 +111,7 @@ def run_sweep(directory: Path, lanes: Sequence[Lane], *, title: str = "", about:
       JaxstyleError: the folder holds something else, or an input cannot be used.
     """
     mesh = mesh or lane_mesh()
+    references_of.cache_clear()  # files may have changed since another sweep of this process
     weights = {name: load_weights(name) for name in {lane.weights for lane in lanes}}
     records = [manifest(lane.recipe, lane.files, weights[lane.weights], labels=dict(lane.labels))
                for lane in lanes]

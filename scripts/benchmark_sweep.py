@@ -22,7 +22,9 @@ def timed(arguments: list[str], cache: Path) -> float:
     began = time.perf_counter()
     subprocess.run([sys.executable, "-m", "jaxstyle.cli", *arguments], check=True,
                    env={**os.environ, "JAXSTYLE_CACHE": str(cache)}, stderr=subprocess.DEVNULL)
-    return time.perf_counter() - began
+    took = time.perf_counter() - began
+    print(f"{arguments[0]} {took:.1f} s", file=sys.stderr, flush=True)
+    return took
 
 
 def main() -> None:
