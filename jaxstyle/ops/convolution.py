@@ -178,10 +178,15 @@ def kernel_gradient(x: Array, g: Array, geometry: Geometry) -> Array:
     """Gradient `[kh, kw, I, O]` of sum(g · correlate(x, kernel)): one matrix product per tap."""
     kh, kw = geometry.kernel
     if kw > 3 and geometry.stride == geometry.dilation == 1:
-        # Per row of taps instead: few channels make thin products.
-        x = _columns(x, kw, geometry.pads[1])
-        rows = Geometry(x.shape[:2], (kh, 1), pads=(geometry.pads[0], (0, 0)))
-        return kernel_gradient(x, g, rows).reshape(kh, kw, -1, g.shape[2])
+        # One product per row of taps: one per tap would be thin. The side with fewer channels is shifted.
+        if x.shape[2] <= g.shape[2]:
+            x = _columns(x, kw, geometry.pads[1])
+            rows = Geometry(x.shape[:2], (kh, 1), pads=(geometry.pads[0], (0, 0)))
+            return kernel_gradient(x, g, rows).reshape(kh, kw, -1, g.shape[2])
+        shifted = _columns(g, kw, (kw - 1, kw - 1))
+        rows = Geometry(x.shape[:2], (kh, 1), pads=geometry.pads)
+        taps_reversed = kernel_gradient(x, shifted, rows).reshape(kh, -1, kw, g.shape[2])
+        return jnp.transpose(taps_reversed[:, :, ::-1], (0, 2, 1, 3))
     (top, bottom), (left, right) = geometry.pads
     gap = geometry.dilation - 1
     padded = lax.pad(x, jnp.zeros((), x.dtype), ((top, bottom, gap), (left, right, gap), (0, 0, 0)))
