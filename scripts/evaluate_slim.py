@@ -242,7 +242,7 @@ def sheet(path: Path, rows: list[np.ndarray], scale: float) -> None:
     """Rows of pictures as one, scaled."""
     whole = Image.fromarray((np.clip(np.concatenate(rows), 0, 1) * 255 + 0.5).astype(np.uint8))
     size = (round(whole.width * scale), round(whole.height * scale))
-    whole.resize(size, Image.Resampling.LANCZOS).save(path, quality=82)
+    whole.resize(size, Image.Resampling.LANCZOS).save(path, quality=80)
 
 
 def speed(args: argparse.Namespace) -> dict[str, Any]:
