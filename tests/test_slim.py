@@ -36,6 +36,11 @@ def picture(size: int = 64) -> jax.Array:
     return jnp.asarray(np.stack([rings, x * (y > 0.5), 0.5 * rings + 0.5 * y], -1), jnp.float32)
 
 
+def observe(weights: Weights) -> dict[str, jax.Array]:
+    """Features of `picture`."""
+    return jax.jit(lambda w, x: w.features(x, LAYERS))(weights, picture())
+
+
 def test_bundled_network_is_small_and_has_the_layers_of_vgg19():
     assert FILE.stat().st_size <= 5_000_000
     network = load_weights("vgg19-slim").network
@@ -47,7 +52,7 @@ def test_bundled_network_is_small_and_has_the_layers_of_vgg19():
 def test_bundled_features_and_gram_matrices_are_finite_and_alive():
     weights = read_weights(FILE, "vgg19-slim")
     for pooling in ("max", "average"):
-        found = weights.with_network(pooling=pooling).features(picture(), LAYERS)
+        found = observe(weights.with_network(pooling=pooling))
         for layer, feature in found.items():
             gram = np.asarray(ops.gram(feature))
             assert np.isfinite(feature).all() and np.isfinite(gram).all(), layer
@@ -64,7 +69,7 @@ STATISTICS = {
 
 
 def test_bundled_features_are_those_of_the_file_on_the_card():
-    found = load_weights("vgg19-slim").features(picture(), LAYERS)
+    found = observe(load_weights("vgg19-slim"))
     for layer, expected in STATISTICS.items():
         assert_allclose((found[layer].mean(), found[layer].std()), expected, rtol=2e-3, err_msg=layer)
 
@@ -75,7 +80,7 @@ def test_loss_on_bundled_network_has_a_finite_gradient():
     def loss(image):
         return sum(jnp.mean(x**2) for x in weights.features(image, LAYERS).values())
 
-    gradient = np.asarray(jax.grad(loss)(picture()))
+    gradient = np.asarray(jax.jit(jax.grad(loss))(picture(32)))
     assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0
 
 
