@@ -127,10 +127,13 @@ def fast_training(size: int, precision: str) -> tuple:
                            for layer in layers)
 
     def step(params: Any, state: Any, xs: Array, network: Weights, goal: Any) -> tuple:
-        def batch(params: Any) -> Array:
-            return jnp.mean(jax.vmap(partial(loss, params), (0, None, None))(xs, network, goal))
+        # One image after the other: on a CPU faster than a batch, and half of the memory.
+        def add(total: Any, x: Array) -> tuple[Any, None]:
+            found = jax.value_and_grad(loss)(params, x, network, goal)
+            return jax.tree.map(lambda a, b: a + b / common.BATCH, total, found), None
 
-        value, gradient = jax.value_and_grad(batch)(params)
+        zero = jax.tree.map(jnp.zeros_like, (jnp.zeros(()), params))
+        (value, gradient), _ = lax.scan(add, zero, xs)
         updates, state = adam.update(gradient, state)
         return optax.apply_updates(params, updates), state, value
 
