@@ -234,4 +234,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except JaxstyleError as error:
+        raise SystemExit(f"error: {error}") from None

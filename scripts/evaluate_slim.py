@@ -219,8 +219,7 @@ def styles(args: argparse.Namespace) -> dict[str, Any]:
         networks["hybrid"] = hybrid(*map(load_weights, args.hybrid), pooling=DEFAULT.pooling or "max")
     judges = [load_weights(name) for name in args.judges]
     run = jax.jit(stylize)
-    found: dict[str, Any] = {}
-    rows: dict[tuple[Path, Path], list[np.ndarray]] = {}
+    found, rows = {}, {}
     for name, weights in networks.items():
         mine = replace(recipe, {"pooling": None}) if name == "hybrid" else recipe
         for pair in itertools.product(args.contents, args.styles):
@@ -241,29 +240,27 @@ def styles(args: argparse.Namespace) -> dict[str, Any]:
 def sheet(path: Path, rows: list[np.ndarray], scale: float) -> None:
     """Rows of pictures as one, scaled."""
     whole = Image.fromarray((np.clip(np.concatenate(rows), 0, 1) * 255 + 0.5).astype(np.uint8))
-    size = (round(whole.width * scale), round(whole.height * scale))
-    whole.resize(size, Image.Resampling.LANCZOS).save(path, quality=80)
+    whole.resize((round(whole.width * scale), round(whole.height * scale)),
+                 Image.Resampling.LANCZOS).save(path, quality=80)
 
 
 def speed(args: argparse.Namespace) -> dict[str, Any]:
     """Seconds per loss and gradient of the default recipe, networks in turn so that load is shared."""
     image = jnp.asarray(np.random.default_rng(0).random((args.size, args.size, 3), np.float32))
     references = References(content=image[::-1], styles=(image[:, ::-1],))
-    full = random_weights(0, VGG(border="reflect"))
     runs, times = {}, {}
+    full = random_weights(0, VGG(border="reflect"))
     for name, weights in {"full VGG-19": full, **{n: load_weights(n) for n in args.networks}}.items():
         ready = network_for(weights, DEFAULT)
         aims = jax.jit(targets)(ready, references, DEFAULT.terms)
         fun = jax.jit(jax.value_and_grad(objective, argnums=3, has_aux=True)).lower(
             ready, DEFAULT.terms, aims, image).compile()
         runs[Path(name).stem if name in args.networks else name] = (fun, ready, aims)
-    for name in runs:
-        times[name] = []
     for _ in range(args.repeats + 1):
         for name, (fun, ready, aims) in runs.items():
             started = time.perf_counter()
             jax.block_until_ready(fun(ready, DEFAULT.terms, aims, image))
-            times[name].append(time.perf_counter() - started)
+            times.setdefault(name, []).append(time.perf_counter() - started)
     return {name: {"median": float(np.median(t[1:])), "least": min(t[1:])} for name, t in times.items()}
 
 
@@ -294,8 +291,11 @@ def main(arguments: list[str] | None = None) -> None:
     args.folder.mkdir(parents=True, exist_ok=True)
     found = {"features": features, "styles": styles, "speed": speed}[args.task](args)
     args.out.write_text(json.dumps(found, indent=1))
-    print(json.dumps(found, indent=1))
+    print(args.out.read_text())
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except JaxstyleError as error:
+        raise SystemExit(f"error: {error}") from None
