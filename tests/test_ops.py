@@ -12,7 +12,7 @@ import pytest
 from jaxstyle import ops
 from jaxstyle.backbones import VGG
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.ops import convolution, grams, patches, pooling, reference, winograd
+from jaxstyle.ops import convolution, grams, pooling, reference, winograd
 
 BORDERS = ("zero", "reflect", "replicate")
 SIZES = ((1, 1), (2, 3), (5, 4))
@@ -270,51 +270,6 @@ def test_fast_upsample_conv_equals_reference_and_the_definition(x64, border):
     enlarged = np.kron(np.asarray(x), np.ones((2, 2, 1)))
     defined = numpy_conv(enlarged, params["kernel"], params["bias"], 1, 1, border)
     np.testing.assert_allclose(actual[0][1], np.maximum(defined, 0), atol=1e-10)
-
-
-def numpy_matches(x, style, size) -> tuple[np.ndarray, np.ndarray]:
-    """Nearest patches from the definition, patch by patch."""
-    def all_patches(z):
-        windows = np.lib.stride_tricks.sliding_window_view(z, (size, size), axis=(0, 1))
-        return windows.reshape(*windows.shape[:2], -1)
-    p, q = all_patches(np.asarray(x)), all_patches(np.asarray(style))
-    scores = np.einsum("hwk,rck->hwrc", p, q / np.linalg.norm(q, axis=-1, keepdims=True))
-    flat = scores.reshape(*scores.shape[:2], -1)
-    return flat.argmax(-1), flat.max(-1)
-
-
-@pytest.mark.parametrize("size", [1, 2, 3])
-@pytest.mark.parametrize("shapes", [((7, 5), (4, 9)), ((3, 3), (3, 4))])
-def test_nearest_patches_are_the_definition(x64, monkeypatch, size, shapes):
-    x, style = normal(*shapes[0], 4), normal(*shapes[1], 4, seed=5)
-    index, score = numpy_matches(x, style, size)
-    for block_bytes in (1, patches.BLOCK_BYTES):
-        monkeypatch.setattr(patches, "BLOCK_BYTES", block_bytes)
-        for module in (reference, patches):
-            found = module.nearest_patches(x, style, size)
-            assert found[0].dtype == jnp.int32
-            np.testing.assert_array_equal(found[0], index)
-            np.testing.assert_allclose(found[1], score, atol=1e-10)
-
-
-def test_equal_patches_and_empty_ones_match_alike_in_both_forms(x64):
-    # Whole numbers: ties are exact in every order of summation.
-    x = jnp.asarray(np.random.default_rng(0).integers(0, 2, (6, 6, 2)), jnp.float64)
-    style = jnp.zeros((7, 7, 2)).at[:, ::3].set(1.0)
-    desired, actual = (module.nearest_patches(x, style, 1) for module in (reference, patches))
-    np.testing.assert_array_equal(actual[0], desired[0])
-    np.testing.assert_allclose(actual[1], desired[1], atol=1e-12)
-    assert np.all(np.isfinite(actual[1]))
-
-
-def test_matching_in_bfloat16_finds_nearly_best_patches_and_has_no_gradient():
-    x, style = normal(9, 9, 64, dtype="float32"), normal(9, 9, 64, seed=4, dtype="float32")
-    exact, rough = (patches.nearest_patches(x, style, 3, p) for p in ("float32", "bfloat16"))
-    assert 0 < np.max(np.abs(exact[1] - rough[1])) < 0.02 * np.max(np.abs(exact[1]))
-    assert np.mean(exact[0] == rough[0]) > 0.9
-    gradient = jax.grad(lambda x: jnp.sum(jax.vmap(
-        lambda x: ops.nearest_patches(x, style)[1])(x[None])))(x)
-    assert not np.any(gradient)
 
 
 def test_winograd_filters_of_a_delta_are_its_transform():
