@@ -13,6 +13,7 @@ from jaxstyle.recipe import Recipe
 from jaxstyle.solvers import SOLVERS
 
 ROOTS = frozenset(field.name for field in dataclasses.fields(Recipe)) - {"seed"}
+FLAGS = frozenset({"start"})  # also an option of its own: `--start IMAGE`
 
 
 def split_overrides(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -31,7 +32,7 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]
         argument = queue.pop(0)
         name, equals, value = argument.partition("=")
         path = name[2:].replace("-", "_")
-        if not name.startswith("--") or path.split(".")[0] not in ROOTS:
+        if not name.startswith("--") or path.split(".")[0] not in ROOTS or path in FLAGS:
             rest.append(argument)
             continue
         if not equals:

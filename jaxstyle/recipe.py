@@ -58,7 +58,8 @@ class Recipe:
       seed: of all random numbers.
       stages: sizes in turn, each starting from the last one's result.
       pooling, border: those of the network instead of what its file says, where not None.
-      precision: "float32" or "bfloat16" (products only; sums stay in float32).
+      precision: of products, "float32", "tensorfloat32" (NVIDIA GPUs; float32 elsewhere) or "bfloat16"; sums
+        stay in float32.
       style_scale: size of the style images relative to the result's.
     """
 
@@ -73,7 +74,7 @@ class Recipe:
     style_scale: float = static(default=1.0)
 
     def __post_init__(self) -> None:
-        one_of("precision", self.precision, ("float32", "bfloat16"))
+        one_of("precision", self.precision, ("float32", "tensorfloat32", "bfloat16"))
 
     @property
     def total_steps(self) -> int:

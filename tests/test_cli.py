@@ -136,6 +136,16 @@ def test_mistakes_give_one_line_and_exit_2(place, capsys, options, message):
     assert not Path("out.png").exists()
 
 
+def test_starts_from_a_given_image(place):
+    save("grey.png", np.full((16, 16, 3), 0.5))
+    assert stylize("-o", "out.png", "--start", "grey.png") == 0
+    recorded = read_manifest("out.png")
+    assert recorded["references"]["start"]["path"].endswith("grey.png")
+    assert recorded["recipe"]["start"]["base"] == "image"
+    assert main(["replay", "out.png", "-o", "again.png"]) == 0
+    np.testing.assert_array_equal(load("out.png"), load("again.png"))
+
+
 def test_no_painting_is_explained(place, capsys):
     assert main(["stylize", "photo.png"]) == 2
     assert "painting" in capsys.readouterr().err
