@@ -7,6 +7,7 @@ from typing import Any
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses.checks import one_of
 from jaxstyle.pytrees import pytree, static
+from jaxstyle.solvers import Lbfgs
 
 
 @pytree
@@ -54,7 +55,8 @@ class Recipe:
     """Everything that makes a result from references and weights.
 
     Attributes:
-      terms: name -> term; solver: see `jaxstyle.solvers`; start: the first image.
+      terms: name -> term; solver: one of `jaxstyle.solvers`, jaxopt's L-BFGS if not given; start: the first
+        image.
       seed: of all random numbers.
       stages: sizes in turn, each starting from the last one's result.
       pooling, border: those of the network instead of what its file says, where not None.
@@ -64,7 +66,7 @@ class Recipe:
     """
 
     terms: dict[str, Any]
-    solver: Any
+    solver: Any = Lbfgs()
     start: Start = Start()
     seed: Any = 0
     stages: tuple[Stage, ...] = (Stage(),)
