@@ -67,6 +67,14 @@ def test_gram_loss_equals_formula(normalization, expected):
     np.testing.assert_allclose(loss, expected(squares, 4, target), rtol=1e-12)
 
 
+@pytest.mark.parametrize("normalization", ["paper", "neural-style", "gatys-notebook", "relative"])
+def test_gram_loss_at_the_width_of_vgg(normalization):
+    wide = np.random.default_rng(2).normal(size=(2, 2, 512)).astype(np.float32)
+    with jax.enable_x64(False):
+        loss = gram_loss(jnp.asarray(wide), jnp.zeros((512, 512)) + 0.1, normalization)
+    assert np.isfinite(loss) and loss > 0
+
+
 def test_paper_normalization_is_equation_4_for_images_of_one_size():
     n = F.shape[0] * F.shape[1]
     g, a = gram_by_loops(F) * n, gram_by_loops(P) * n

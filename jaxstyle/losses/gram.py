@@ -33,7 +33,7 @@ def gram_loss(features: Array, target: Array, normalization: str = "paper") -> A
     1e3/c²) and Johnson et al. 2016, equation 4.
     "relative": S / Σ (A/N′)², independent of image size, of the scale and of the width of the network (ours).
     """
-    channels = features.shape[-1]
+    channels = float(features.shape[-1])  # an integer's fourth power overflows int32 at 256 channels
     difference = jnp.square(gram_matrix(features) - target).sum()
     match normalization:
         case "paper":
