@@ -86,7 +86,8 @@ NEURAL_STYLE = Recipe(
 Its total variation exists as a gradient only, that of 1e-3 · ½ Σ(dx² + dy²) in 0..255; here it is in the
 loss, in [0, 1]. Deviations: a line search (the program's L-BFGS takes full steps); the noise surrounds
 mid-grey, not ImageNet's mean colour; features are those of the given weights (the program scales pixels by
-256, not 255).
+256, not 255). Its weights are absolute and meant for Oxford's VGG-19: on networks with normalised features, such
+as vgg19-slim, the total variation outweighs the rest and the picture stays grey unless `terms.tv.weight` is 0.
 """
 
 CROWSON = Recipe(
@@ -150,7 +151,7 @@ def catalogue() -> dict[str, tuple[Recipe, str]]:
         "default": (DEFAULT, "ours: coarse to fine, balanced for any size and network; about a minute"),
         "gatys-2015": (GATYS_2015, "the paper: from noise, average pooling, one size"),
         "gatys-notebook": (GATYS_NOTEBOOK, "Gatys' PyTorch notebook: from the photo, max pooling"),
-        "neural-style": (NEURAL_STYLE, "Johnson's Torch program with its default flags"),
+        "neural-style": (NEURAL_STYLE, "Johnson's Torch program, for `--weights vgg19`"),
         "crowson": (CROWSON, "many sizes with Adam, after style-transfer-pytorch"),
     }
 
