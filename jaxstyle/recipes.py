@@ -86,8 +86,9 @@ NEURAL_STYLE = Recipe(
 Its total variation exists as a gradient only, that of 1e-3 · ½ Σ(dx² + dy²) in 0..255; here it is in the
 loss, in [0, 1]. Deviations: a line search (the program's L-BFGS takes full steps); the noise surrounds
 mid-grey, not ImageNet's mean colour; features are those of the given weights (the program scales pixels by
-256, not 255). Its weights are absolute and meant for Oxford's VGG-19: on networks with normalised features, such
-as vgg19-slim, the total variation outweighs the rest and the picture stays grey unless `terms.tv.weight` is 0.
+256, not 255). Its weights are absolute and meant for Oxford's VGG-19: on networks with normalised features,
+such as vgg19-slim, the total variation outweighs the rest and the picture stays grey unless
+`terms.tv.weight` is 0.
 """
 
 CROWSON = Recipe(
