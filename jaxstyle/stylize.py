@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -215,24 +215,36 @@ def _run_stage(
     ready = prepared_for(weights, recipe, index, search)
     if not np.isfinite(search.best.value):
         raise JaxstyleError("the loss is not a finite number at the first image; use smaller weights")
-    losses: dict[str, Any] = {}
     where = partial(Snapshot, stage=index, steps=total)
-    yield where(image=jnp.clip(search.best.x, 0, 1), search=search, losses=losses, step=step)
-    pace = 0.0
-    while step < total:
-        ahead = min(total - step, CHUNK_STEPS, every - step % every if every else total)
-        steps = max(1, min(ahead, int(CHUNK_SECONDS / pace) if pace else 1))
-        started = time.perf_counter()
-        search, losses = advance(ready, recipe, aims, search, steps, CHUNK_STEPS)
-        streak = int(search.streak)
-        pace, step = (time.perf_counter() - started) / steps, step + steps
-        yield where(image=jnp.clip(search.best.x, 0, 1), search=search, step=step,
-                    losses={name: np.asarray(values)[:steps] for name, values in losses.items()})
+    yield where(image=jnp.clip(search.best.x, 0, 1), search=search, losses={}, step=step)
+    stops = range(every, total, every) if every else ()
+    go = partial(advance, ready, recipe, aims, capacity=CHUNK_STEPS)
+    for after, losses, done in in_chunks(go, search, step, total, stops):
+        streak = int(after.streak)
+        yield where(image=jnp.clip(after.best.x, 0, 1), search=after, step=done, losses=losses)
         if streak >= MAX_STREAK:
             raise JaxstyleError(
-                f"{streak} steps in a row gave no finite loss (stage {index + 1}, step {step}); "
+                f"{streak} steps in a row gave no finite loss (stage {index + 1}, step {done}); "
                 "use smaller weights, a smaller learning rate, or precision float32"
             )
+
+
+def in_chunks(
+    go: Callable[[Search, int], tuple[Search, dict[str, Array]]], search: Search, step: int, total: int,
+    stops: Iterable[int],
+) -> Iterator[tuple[Search, dict[str, np.ndarray], int]]:
+    """The rest of a stage in chunks of about `CHUNK_SECONDS` that end at every step of `stops`.
+
+    `go(search, n)` makes n steps; yields the search, the losses `[..., n]` of the chunk and the steps done.
+    """
+    pace = 0.0
+    while step < total:
+        ahead = min([total - step, CHUNK_STEPS, *(stop - step for stop in stops if stop > step)])
+        steps = max(1, min(ahead, int(CHUNK_SECONDS / pace) if pace else 1))
+        started = time.perf_counter()
+        search, losses = jax.block_until_ready(go(search, steps))
+        pace, step = (time.perf_counter() - started) / steps, step + steps
+        yield search, {name: np.asarray(values)[..., :steps] for name, values in losses.items()}, step
 
 
 def memory_to_run(weights: Weights, references: References, recipe: Recipe) -> int:

@@ -24,12 +24,12 @@ from jaxstyle.recipe import Recipe
 from jaxstyle.references import References
 from jaxstyle.solvers import Search
 from jaxstyle.stylize import (
-    CHUNK_SECONDS,
     CHUNK_STEPS,
     MAX_STREAK,
     advance,
     aim,
     begin,
+    in_chunks,
     memory_needed,
     network_for,
     prepared_for,
@@ -186,7 +186,8 @@ def run_lanes(batch: Batch, *, stops: Sequence[int] = (), resume: Lanes | None =
         previous = search.best.x
         yield _snapshot(batch, search, {}, index, step, **fields)
         local_stops = [stop - before for stop in stops]
-        for after, losses, done in _advancing(batch, ready, aims, search, index, step, local_stops):
+        go = partial(advance_lanes, ready, recipes, aims, capacity=CHUNK_STEPS, mesh=batch.mesh)
+        for after, losses, done in in_chunks(go, search, step, recipes.stages[index].steps, local_stops):
             yield (at := _snapshot(batch, after, losses, index, done))
             if not at.alive.any():
                 return
@@ -200,25 +201,10 @@ def ready_for(batch: Batch, index: int, search: Search) -> Weights:
     return jax.device_put(ready, NamedSharding(batch.mesh, P()))
 
 
-def _advancing(batch: Batch, weights: Weights, aims: Any, search: Search, index: int, step: int,
-               stops: Sequence[int]) -> Iterator[tuple[Search, dict[str, np.ndarray], int]]:
-    """The rest of a stage in chunks of about `CHUNK_SECONDS`."""
-    total, pace = batch.recipes.stages[index].steps, 0.0
-    while step < total:
-        ahead = min([total - step, CHUNK_STEPS, *(stop - step for stop in stops if stop > step)])
-        steps = max(1, min(ahead, int(CHUNK_SECONDS / pace) if pace else 1))
-        started = time.perf_counter()
-        search, losses = advance_lanes(weights, batch.recipes, aims, search, steps, CHUNK_STEPS,
-                                       batch.mesh)
-        jax.block_until_ready(search)
-        pace, step = (time.perf_counter() - started) / steps, step + steps
-        yield search, {name: np.asarray(values)[: batch.count, :steps]
-                       for name, values in losses.items()}, step
-
-
 def _snapshot(batch: Batch, search: Search, losses: dict[str, np.ndarray], stage: int, step: int,
               **fields: Any) -> Lanes:
     real = jax.tree.map(lambda leaf: leaf[: batch.count], search)
     alive = np.isfinite(np.asarray(real.best.value)) & (np.asarray(real.streak) < MAX_STREAK)
-    return Lanes(images=jnp.clip(real.best.x, 0, 1), search=real, losses=losses, alive=alive, stage=stage,
+    shown = {name: values[: batch.count] for name, values in losses.items()}
+    return Lanes(images=jnp.clip(real.best.x, 0, 1), search=real, losses=shown, alive=alive, stage=stage,
                  step=step, steps=batch.recipes.stages[stage].steps, **fields)

@@ -1,5 +1,6 @@
 """Processes of the sweep tests, run as `python tests/sweep_worker.py WHAT …`."""
 
+import importlib
 import os
 import random
 import shutil
@@ -31,13 +32,12 @@ def run(inputs: str, output: str, cache: str) -> None:
     """A sweep that saves its state at every opportunity."""
     import jax
 
-    from jaxstyle import sweep
     from jaxstyle.sweep_runs import Options, run_sweep
 
     jax.config.update("jax_compilation_cache_dir", cache)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    sweep.CHUNK_SECONDS = 0.0
+    importlib.import_module("jaxstyle.stylize").CHUNK_SECONDS = 0.0
     options = Options(width=2, save_seconds=0.0, snapshots=(7,))
     for _ in run_sweep(Path(output), lanes(inputs), options=options):
         pass

@@ -1,5 +1,6 @@
 """Sweeps: each lane is its own single run, on any number of devices, whatever interrupts."""
 
+import importlib
 import json
 import os
 import shutil
@@ -240,7 +241,7 @@ def test_a_folder_of_another_sweep_is_refused(inputs, tmp_path):
 
 def interrupted(directory, lanes, monkeypatch):
     """Run until the state of the first batch was saved in the middle."""
-    monkeypatch.setattr(sweep, "CHUNK_SECONDS", 0.0)
+    monkeypatch.setattr(importlib.import_module("jaxstyle.stylize"), "CHUNK_SECONDS", 0.0)
     running = run_sweep(directory, lanes, options=Options(width=2, save_seconds=0.0))
     for at in running:
         if at.snapshot.step == 3:
