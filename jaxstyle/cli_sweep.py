@@ -14,11 +14,13 @@ from tyro.conf import Positional, UseAppendAction, arg
 from jaxstyle import recipes
 from jaxstyle.balance import Balance, measure_balance, with_strength
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.memory import changes, mebibytes, parse_size
 from jaxstyle.overrides import override
 from jaxstyle.pytrees import replace
 from jaxstyle.recipe import Recipe
 from jaxstyle.runs import Files
-from jaxstyle.sweep_plan import Axis, Lane, Point, axis_from, plan, zipped
+from jaxstyle.sweep_memory import fitting_lanes
+from jaxstyle.sweep_plan import Axis, Lane, Point, axis_from, for_sweeps, plan, zipped
 from jaxstyle.sweep_progress import show
 from jaxstyle.sweep_runs import Options, references_of, run_sweep
 from jaxstyle.weights import available, load_weights
@@ -78,6 +80,9 @@ class Sweep:
     """With --coordinator: how many processes there are."""
     process: Annotated[int | None, arg(metavar="I")] = None
     """With --coordinator: which one this is, from 0."""
+    max_memory: Annotated[str | None, arg(metavar="SIZE")] = None
+    """Stay within e.g. 2GB or 800MB: fewer lanes at once, then fewer rows of the image at a time (--rows), at
+    worst a shorter L-BFGS history."""
     save_every: Annotated[float, arg(metavar="SECONDS")] = 30.0
     """How often running lanes are saved, to go on from after an interruption."""
 
@@ -85,9 +90,11 @@ class Sweep:
         """Run the sweep, or what is left of it, and write the report."""
         if self.distributed:
             join(self.coordinator, self.processes, self.process)
-        lanes = self.planned(settings)
-        options = Options(width=self.lanes, snapshots=self.snapshots, save_seconds=self.save_every,
-                          process=jax.process_index(), processes=jax.process_count())
+        memory = None if self.max_memory is None else parse_size(self.max_memory)
+        options = Options(width=self.lanes, memory=memory, snapshots=self.snapshots,
+                          save_seconds=self.save_every, process=jax.process_index(),
+                          processes=jax.process_count())
+        lanes = fitted(self.planned(settings), options, console)
         return perform(self.output, lanes, options, console, title=self.title())
 
     def title(self) -> str:
@@ -163,6 +170,8 @@ class Tune:
     """Seed of the candidates."""
     weights: Annotated[str | None, arg(metavar="NAME")] = None
     """Network to look through: a name from `jaxstyle weights list`, or a .safetensors file."""
+    max_memory: Annotated[str | None, arg(metavar="SIZE")] = None
+    """Stay within e.g. 2GB or 800MB: as for `jaxstyle sweep`."""
 
     def run(self, settings: Mapping[str, str], console: Console) -> int:
         """Search, and write the report."""
@@ -174,9 +183,13 @@ class Tune:
             raise JaxstyleError("no painting was given; try: jaxstyle tune photo.jpg art.jpg -o runs/tune")
         base = recipes.with_steps(recipes.with_size(recipes.named(self.recipe), self.size), self.steps)
         files = Files(content=str(self.content), styles=tuple(map(str, self.paintings)))
-        lane = Lane({}, override(base, dict(settings)), files, self.weights or best_available())
+        memory = None if self.max_memory is None else parse_size(self.max_memory)
+        recipe = for_sweeps(override(base, dict(settings)))
+        lane = Lane({}, recipe, files, self.weights or best_available())
+        lane = fitted([lane] * self.candidates, Options(memory=memory), console)[0]
         console.print(f"{self.candidates} candidates → {self.output}", highlight=False, soft_wrap=True)
         for rung in tune(self.output, lane, count=self.candidates, seed=self.seed,
+                         memory=memory,
                          title=f"{self.content.stem}: tuned weights"):
             console.print(f"step {rung.step}: {len(rung.ran)} candidates ran, {len(rung.kept)} go on",
                           highlight=False)
@@ -206,6 +219,19 @@ def perform(directory: Path, lanes: Sequence[Lane], options: Options, console: C
 
         console.print(f"done → {write_report(directory)}", highlight=False, soft_wrap=True)
     return 0
+
+
+def fitted(lanes: Sequence[Lane], options: Options, console: Console) -> list[Lane]:
+    """Lanes that fit into the memory given; says what was changed for that.
+
+    Raises:
+      JaxstyleError: they do not.
+    """
+    chosen = fitting_lanes(lanes, options)
+    for said in sorted({changes(old.recipe, new.recipe) for old, new in zip(lanes, chosen)} - {""}):
+        console.print(f"to fit into --max-memory {mebibytes(options.memory or 0)}: {said}", highlight=False,
+                      soft_wrap=True)
+    return chosen
 
 
 def strengthener(weights: str) -> Callable[[Recipe, Files, float], Recipe]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
+import math
 import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxstyle.backbones import VGG
 from jaxstyle.bands import planned
@@ -32,7 +34,7 @@ from jaxstyle.stylize import (
 from jaxstyle.weights import Weights
 
 MEMORY_SHARE = 0.8
-PROCESS = 400 * 2**20
+PROCESS = 550 * 2**20
 """What Python, JAX and its compiler hold in a process on a CPU (docs/benchmarks.md, Memory)."""
 LEAST_ROWS, LEAST_HISTORY = 32, 3
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
@@ -74,32 +76,48 @@ def largest_stage(recipe: Recipe, references: References) -> int:
     return max(range(len(recipe.stages)), key=pixels)
 
 
-def memory_to_run(weights: Weights, references: References, recipe: Recipe, devices: Devices = ()) -> int:
+def memory_to_run(weights: Weights, references: References, recipe: Recipe, devices: Devices = (),
+                  budget: float = math.inf) -> int:
     """Bytes that the programs of the largest stage hold on each device while they run.
 
-    Compiles them from shapes (running the recipe then finds them ready), and computes nothing.
+    Compiles them from shapes (running the recipe then finds them ready), and computes nothing. Beyond `budget`
+    the first program that does not fit is enough.
     """
-    return max(map(memory_needed, programs(weights, references, recipe, devices)))
+    needed = 0
+    for program in programs(weights, references, recipe, devices):
+        needed = max(needed, memory_needed(program))
+        if needed > budget:
+            break
+    trim()
+    return needed
 
 
-def programs(weights: Weights, references: References, recipe: Recipe, devices: Devices = ()) -> Iterator[Any]:
-    """The compiled `aim`, `begin` and `advance` of the largest stage."""
+def trim() -> None:
+    """Give the memory that the compiler has freed, hundreds of megabytes, back to the system (glibc only)."""
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
+
+
+def programs(weights: Weights, references: References, recipe: Recipe, devices: Devices = ()
+             ) -> Iterator[Any]:
+    """The compiled `advance`, `begin` and `aim` of the largest stage: the one that needs most comes first."""
     stage = largest_stage(recipe, references)
     network, given = on_devices((network_for(weights, recipe), references), None, devices)
     previous = None
     if stage:
         shape = (*stage_shape(references, recipe.stages[stage - 1]), 3)
-        like = jax.tree.leaves(references)[0]
-        previous = on_devices(jax.ShapeDtypeStruct(shape, like.dtype), shape, devices)
-    lowered = aim.lower(network, given, recipe, stage, devices)
-    yield lowered.compile()
-    aims = on_devices(lowered.out_info, None, devices)
-    lowered = begin.lower(network, given, recipe, aims, stage, previous, devices)
-    yield lowered.compile()
-    search = on_devices(lowered.out_info, lowered.out_info.best.x.shape, devices)
+        previous = jax.ShapeDtypeStruct(shape, jax.tree.leaves(references)[0].dtype)
+        previous = on_devices(previous, shape, devices)
+    aiming = aim.lower(network, given, recipe, stage, devices)
+    aims = on_devices(aiming.out_info, None, devices)
+    beginning = begin.lower(network, given, recipe, aims, stage, previous, devices)
+    search = on_devices(beginning.out_info, beginning.out_info.best.x.shape, devices)
     ready = jax.eval_shape(lambda w: prepared_for(w, recipe, stage, search), network)
     ready = on_devices(ready, None, devices)
-    yield advance.lower(ready, recipe, aims, search, 1, CHUNK_STEPS, devices).compile()
+    # As `stylize_iter` calls it, by keywords, else the program would be made twice.
+    yield advance.lower(ready, recipe, aims, search, 1, capacity=CHUNK_STEPS, devices=devices).compile()
+    yield beginning.compile()
+    yield aiming.compile()
 
 
 def on_devices(tree: Any, shape: tuple[int, ...] | None, devices: Devices) -> Any:
@@ -110,18 +128,25 @@ def on_devices(tree: Any, shape: tuple[int, ...] | None, devices: Devices) -> An
                         row_shardings(tree, shape, devices))
 
 
-def memory_budget(devices: Sequence[jax.Device], limit: int | None = None,
-                  references: References | None = None) -> int:
+def held(device: jax.Device, references: Any) -> int:
+    """Bytes that a process holds beside its programs where these run: on a CPU Python, the compiler and the
+    images of `references` (any pytree), elsewhere nothing."""
+    images = {id(image): image.nbytes for image in jax.tree.leaves(references)}
+    return PROCESS + sum(images.values()) if device.platform == "cpu" else 0
+
+
+def memory_budget(devices: Sequence[jax.Device], limit: int | None = None, references: Any = None) -> int:
     """Bytes that programs may take on each of the devices.
 
     Args:
-      limit: bytes to stay within: on accelerators on each device; on a CPU all of the process, which also
-        holds Python, the compiler and `references`. None: 80 % of what the device, or the machine, has left.
+      limit: bytes to stay within: on a CPU those of the process, on accelerators those of each device.
+        None: 80 % of what the device, or the machine, has left.
+      references: see `held`.
     """
     device = devices[0]
     if device.platform == "cpu":
-        held = PROCESS + sum(image.nbytes for image in jax.tree.leaves(references))
-        return int(MEMORY_SHARE * machine_memory() if limit is None else limit - held) // len(devices)
+        free = int(MEMORY_SHARE * machine_memory()) if limit is None else limit - held(device, references)
+        return free // len(devices)
     if limit is None:
         stats = device.memory_stats() or {}
         limit = int(MEMORY_SHARE * (stats.get("bytes_limit", 0) - stats.get("bytes_in_use", 0)))
@@ -138,14 +163,14 @@ def machine_memory() -> int:
     return min(left, container_memory())
 
 
-def container_memory(group: Path = Path("/sys/fs/cgroup")) -> float:
-    """Bytes below the limit of a Linux control group; infinite if there is none."""
+def container_memory(group: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes left below the limit of a Linux control group; beyond any machine's if it has none."""
     try:
         most, used = ((group / name).read_text() for name in ("memory.max", "memory.current"))
         cached = re.search(r"^inactive_file (\d+)", (group / "memory.stat").read_text(), re.M)
         return max(0, int(most) - int(used) + int(cached[1] if cached else 0))
     except (OSError, ValueError):  # no such files, or "max"
-        return float("inf")
+        return 2**62
 
 
 def smaller(weights: Weights, references: References, recipe: Recipe) -> Recipe | None:
@@ -174,7 +199,7 @@ def fitting(weights: Weights, references: References, recipe: Recipe, budget: in
     Raises:
       JaxstyleError: none fits.
     """
-    while (needed := memory_to_run(weights, references, recipe, devices)) > budget:
+    while (needed := memory_to_run(weights, references, recipe, devices, budget)) > budget:
         less = None if devices else smaller(weights, references, recipe)
         if less is None:
             raise does_not_fit(needed, budget)
@@ -184,8 +209,9 @@ def fitting(weights: Weights, references: References, recipe: Recipe, budget: in
 
 def does_not_fit(needed: int, budget: int) -> JaxstyleError:
     """Says by how much."""
-    return JaxstyleError(f"this needs {mebibytes(needed)} at least, {mebibytes(needed - budget)} more than the "
-                         f"{mebibytes(max(0, budget))} that it may take; use a smaller --size")
+    left, more = max(0, budget), needed - max(0, budget)
+    return JaxstyleError(f"this needs at least {mebibytes(needed)}, {mebibytes(more)} more than the "
+                         f"{mebibytes(left)} that are left for it; use a smaller --size, or allow more")
 
 
 def changes(before: Recipe, after: Recipe) -> str:

@@ -15,7 +15,7 @@ from jax import Array, lax
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images import fit_shape, resize, resize_to
-from jaxstyle.objective import objective, targets
+from jaxstyle.objective import layers_of, objective, targets
 from jaxstyle.ops.sharding import keep_rows, replicate, row_shardings, split_images
 from jaxstyle.pytrees import pytree, replace, static
 from jaxstyle.recipe import Recipe, Stage, Start
@@ -141,7 +141,7 @@ def prepared_for(weights: Weights, recipe: Recipe, stage: int, search: Search) -
     height, width, _ = search.best.x.shape
     if recipe.precision == "float32" and recipe.stages[stage].steps * height * width < PREPARE_FROM:
         return weights
-    return weights.prepared(recipe.precision)
+    return weights.prepared(recipe.precision, layers_of(recipe.terms))
 
 
 @partial(jax.jit, static_argnames=("stage", "devices"))

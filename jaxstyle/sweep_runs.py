@@ -51,13 +51,14 @@ class Options:
     """How a sweep is run; none of it changes a result.
 
     Attributes:
-      width: lanes per batch and device; None: as many as fit and pay.
+      width: lanes per batch and device; None: as many as fit (into `memory`, see `memory_budget`) and pay.
       snapshots: steps (over all stages) after which each lane's picture is kept too.
       save_seconds: how often the state of running lanes is saved.
       process, processes: which share of the lanes is this process's.
     """
 
     width: int | None = None
+    memory: int | None = None
     snapshots: tuple[int, ...] = ()
     save_seconds: float = 30.0
     process: int = 0
@@ -196,7 +197,7 @@ def chosen_width(runs: Sequence[Running], weights: Weights, options: Options, me
     if options.width is not None:
         return options.width * mesh.devices.size
     return fitting_width(weights, [references_of(run.lane.files) for run in runs],
-                         [run.lane.recipe for run in runs], mesh)
+                         [run.lane.recipe for run in runs], mesh, options.memory)
 
 
 def resumed(runs: Sequence[Running]) -> Lanes | None:
@@ -206,8 +207,7 @@ def resumed(runs: Sequence[Running]) -> Lanes | None:
         return None
     for run, saved in zip(runs, states):
         run.history = saved.history
-    first = states[0]
-    search = stack([saved.search for saved in states])
+    first, search = states[0], stack([saved.search for saved in states])
     return Lanes(images=search.best.x, search=search, losses={}, alive=np.ones(len(runs), bool),
                  stage=first.stage, step=first.step,
                  steps=runs[0].lane.recipe.stages[first.stage].steps)

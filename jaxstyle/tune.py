@@ -102,10 +102,11 @@ def rungs(steps: int, count: int) -> list[int]:
 
 
 def tune(directory: Path, lane: Lane, *, count: int = 16, seed: int = 0, title: str = "", about: str = "",
-         mesh: Mesh | None = None) -> Iterator[Rung]:
+         mesh: Mesh | None = None, memory: int | None = None) -> Iterator[Rung]:
     """Runs candidates into the folder of a sweep, halving them; yields after every rung.
 
-    The recipe must have one stage. Stopped candidates keep their last picture and the status "stopped".
+    The recipe must have one stage; `memory` bounds the lanes at once (see `memory_budget`).
+    Stopped candidates keep their last picture and the status "stopped".
 
     Raises:
       JaxstyleError: see `candidates`; or the folder holds something else.
@@ -121,7 +122,7 @@ def tune(directory: Path, lane: Lane, *, count: int = 16, seed: int = 0, title: 
     runs = [Running(i, each, record, lane_folder(directory, i))
             for i, (each, record) in enumerate(zip(lanes, records))]
     references = references_of(lane.files)
-    width = fitting_width(weights, [references] * count, [each.recipe for each in lanes], mesh)
+    width = fitting_width(weights, [references] * count, [each.recipe for each in lanes], mesh, memory)
     states: dict[int, Lanes] = {}
     alive = list(range(count))
     steps = rungs(lane.recipe.stages[0].steps, count)
