@@ -80,8 +80,8 @@ def memory_to_run(weights: Weights, references: References, recipe: Recipe, devi
                   budget: float = math.inf) -> int:
     """Bytes that the programs of the largest stage hold on each device while they run.
 
-    Compiles them from shapes (running the recipe then finds them ready), and computes nothing. Beyond `budget`
-    the first program that does not fit is enough.
+    Compiles them from shapes (running the recipe then finds them ready), and computes nothing. The first that
+    needs more than `budget` ends it.
     """
     needed = 0
     for program in programs(weights, references, recipe, devices):
