@@ -1,4 +1,4 @@
-"""What programs need is known before they run; recipes are made to fit, or it is said by how much they do not."""
+"""What programs need is known before they run; recipes are made to fit, or an error says by how much not."""
 
 from __future__ import annotations
 
