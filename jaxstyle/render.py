@@ -14,7 +14,7 @@ from rich.console import Console
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images import load_alpha, resize_to, save
-from jaxstyle.memory import changes, fitting, held, mebibytes, memory_budget, memory_to_run
+from jaxstyle.memory import changes, fitting, held, mebibytes, memory_budget, memory_to_run, trim
 from jaxstyle.progress import shown
 from jaxstyle.recipe import Recipe
 from jaxstyle.references import References
@@ -111,6 +111,8 @@ def render(
         for snapshot in shown(running, recipe, console):
             step = done_before[snapshot.stage] + snapshot.step
             outcome = outcome_of(snapshot, step, began)
+            if snapshot.step <= 1:  # a program was made just before
+                trim()
             if every and snapshot.step and step % every == 0:
                 write(snapshot_path(output, step), snapshot)
     except KeyboardInterrupt:
