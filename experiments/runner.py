@@ -22,9 +22,9 @@ from jaxstyle.cli import best_available, use_compilation_cache
 from jaxstyle.cli_sweep import perform
 from jaxstyle.recipe import Recipe
 from jaxstyle.runs import Files
+from jaxstyle.sweep_batches import Options
 from jaxstyle.sweep_files import INPUTS
 from jaxstyle.sweep_plan import Lane, for_sweeps
-from jaxstyle.sweep_runs import Options
 
 STYLE_LAYERS = recipes.STYLE_LAYERS
 QUICK_SIZE, QUICK_STEPS = 64, 30
@@ -48,6 +48,8 @@ class Setup:
     """Steps of each lane; the experiment's own number if not given."""
     weights: Annotated[str | None, arg(metavar="NAME")] = None
     """Network to look through; the best that is here if not given."""
+    judge: Annotated[str | None, arg(metavar="NAME")] = None
+    """Network that measures how far results are from photo and painting; each lane's own if not given."""
     lanes: Annotated[int | None, arg(metavar="N")] = None
     """Lanes at once on each device."""
 
@@ -94,7 +96,8 @@ class Setup:
 
 def main(about: str | None, lanes: Callable[[Setup], Sequence[Lane]],
          snapshots: Callable[[Setup], tuple[int, ...]] = lambda setup: (),
-         arguments: Sequence[str] | None = None) -> int:
+         arguments: Sequence[str] | None = None,
+         judge: Callable[[Setup], str | None] = lambda setup: setup.judge) -> int:
     """Run an experiment from its command line; returns the exit code."""
     title, _, rest = (about or "").strip().partition("\n")
     console = Console(stderr=True)
@@ -102,7 +105,7 @@ def main(about: str | None, lanes: Callable[[Setup], Sequence[Lane]],
         setup = tyro.cli(Setup, description=about or "", args=arguments,
                          config=(tyro.conf.FlagCreatePairsOff,))
         use_compilation_cache()
-        options = Options(width=setup.lanes, snapshots=snapshots(setup))
+        options = Options(width=setup.lanes, snapshots=snapshots(setup), judge=judge(setup))
         return perform(setup.output, lanes(setup), options, console, title=title.rstrip("."),
                        about=unwrapped(rest))
     except JaxstyleError as error:

@@ -15,7 +15,8 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg, subcommand
 
 from jaxstyle import recipes
 from jaxstyle.balance import balanced
-from jaxstyle.cli_sweep import Report, Sweep, Tune, best_available
+from jaxstyle.cli_sweep import Report, Sweep, best_available
+from jaxstyle.cli_tune import Tune
 from jaxstyle.cli_weights import WeightsCommand
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.overrides import override, split_overrides

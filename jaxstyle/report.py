@@ -70,6 +70,7 @@ def page_data(sweep: SweepRecord, embed: bool) -> dict[str, Any]:
         "created": plan["created"], "device": plan["device"], "devices": plan.get("devices", 1),
         "versions": plan["versions"], "status": plan["status"], "varied": plan.get("varied", []),
         "references": references_data(sweep), "front": front, "knee": knee,
+        "yardstick": sweep.yardstick(),
         "lanes": [lane_data(sweep, lane, embed) for lane in sweep.lanes],
     }
 
@@ -93,6 +94,7 @@ def lane_data(sweep: SweepRecord, lane: LaneRecord, embed: bool) -> dict[str, An
     return {
         "id": lane.index, "name": lane.name, "labels": dict(lane.labels), "status": lane.status,
         **{key: record.get(key) for key in keep}, "weights": record.get("weights", {}).get("name"),
+        "judge": lane.judge if lane.measured else None,
         "settings": settings, "curve": curve_data(lane),
         "image": picture(lane.image) if lane.image else None,
         "snapshots": [{"step": step, **picture(path)} for step, path in lane.snapshots.items()],

@@ -52,12 +52,17 @@ def manifest(recipe: Recipe, files: Files, weights: Weights, **outcome: Any) -> 
         "recipe": to_json(recipe),
         "references": {"content": entry(files.content), "styles": [entry(p) for p in files.styles],
                        "start": entry(files.start)},
-        "weights": {"name": absolute(weights.name), "sha256": weights.sha256},
+        "weights": identity(weights),
         "versions": {"python": platform.python_version(),
                      **{name: version(name) for name in ("jaxstyle", "jax", "jaxlib", "jaxopt", "optax")}},
         "device": device_name(),
         **outcome,
     }
+
+
+def identity(weights: Weights) -> dict[str, str]:
+    """What a manifest says of weights: their name and hash."""
+    return {"name": absolute(weights.name), "sha256": weights.sha256}
 
 
 def absolute(name: str) -> str:
