@@ -106,7 +106,8 @@ def test_who_cannot_judge(inputs, lanes, tmp_path):
 def test_command_line(inputs, tmp_path, monkeypatch, compiled_programs, capfd):
     monkeypatch.setenv("JAXSTYLE_CACHE", str(compiled_programs))
     call = ["sweep", inputs["photo"], inputs["painting"], "-o", str(tmp_path / "run"), "--weights",
-            inputs["weights"], "--terms.content.layers", "relu2_1", "--terms.style.layers", "relu1_1,relu2_1",
+            inputs["weights"], "--recipe", "gatys-2015", "--terms.content.layers", "relu2_1",
+            "--terms.style.layers", "relu1_1,relu2_1",
             "--terms.style.layer_weights", "0.5,0.5", "--size", "24", "--steps", "2"]
     assert main([*call, "--judge", inputs["judge"]]) == 0
     assert records_of(tmp_path / "run")[0]["judge"]["name"] == inputs["judge"]
