@@ -30,7 +30,8 @@ def lanes(inputs: str, steps: int = 60):
 
 def run(inputs: str, output: str, cache: str) -> None:
     """A sweep that saves its state at every opportunity."""
-    from jaxstyle.sweep_runs import Options, run_sweep
+    from jaxstyle.sweep_batches import Options
+    from jaxstyle.sweep_runs import run_sweep
 
     cached(cache)
     options = Options(width=2, save_seconds=0.0, snapshots=(7,))
