@@ -65,8 +65,11 @@ def scatter(sweep: SweepRecord) -> Figure:
         axes.plot(lane.distance("content"), lane.distance("style"), "o", ms=12, mfc="none", mec="#d33",
                   label="knee")
         axes.legend(frameon=False, fontsize=8)
+    heights = [lane.distance("style") for lane in lanes]
+    wide = heights and max(heights) > 5 * min(heights) > 0
     axes.set(xlabel="distance from the photo (content)", ylabel="distance from the painting (style)",
-             yscale="log" if line and min(y for _, y in line) > 0 else "linear")
+             yscale="log" if wide else "linear")
+    axes.margins(x=0.12)  # room for the names
     axes.set_title(textwrap.fill(sweep.yardstick(), 100), fontsize=8, color="#555555")
     axes.grid(alpha=0.25)
     return figure
