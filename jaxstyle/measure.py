@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxstyle.fitting import fit
 from jaxstyle.losses import gram_matrix
 from jaxstyle.recipe import Recipe
 from jaxstyle.references import References
-from jaxstyle.stylize import fit
 from jaxstyle.weights import Weights
 
 CONTENT_LAYERS = ("relu4_2",)

@@ -10,11 +10,12 @@ from tiny import fast_to_compile, tiny_recipe, tiny_references, tiny_weights, wr
 from jaxstyle import JaxstyleError, References, Stage, replace
 from jaxstyle.balance import balanced, measure_balance, rising, roles, spread, with_strength
 from jaxstyle.cli import main
+from jaxstyle.fitting import fit
 from jaxstyle.images import resize_to
 from jaxstyle.measure import distances, measured, yardstick
 from jaxstyle.pareto import pareto_front
 from jaxstyle.runs import Files, load_references, read_manifest, recipe_from_json
-from jaxstyle.stylize import fit, stylize_iter
+from jaxstyle.stylize import stylize_iter
 from jaxstyle.sweep_files import read_json
 from jaxstyle.sweep_plan import Lane
 from jaxstyle.tune import KEEP_AT_LEAST, crowding, ranked, rungs, tune
