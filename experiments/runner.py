@@ -40,6 +40,10 @@ class Setup:
     """The painting; experiments on several styles take two."""
     output: Annotated[Path, arg(aliases=("-o",), metavar="DIR")]
     """Folder for the results and the report."""
+    content_map: Annotated[Path | None, arg(metavar="MAP")] = None
+    """What is where in the photo, as flat colours; for experiments on semantic maps."""
+    style_map: Annotated[Path | None, arg(metavar="MAP")] = None
+    """What is where in the painting."""
     quick: bool = False
     """64 pixels and 30 steps, to see that it works."""
     size: Annotated[int, arg(metavar="PIXELS")] = 256
@@ -66,16 +70,20 @@ class Setup:
         return Lane(labels=labels, recipe=recipe if keep_solver else for_sweeps(recipe),
                     files=files or self.files(), weights=weights or self.weights or best_available())
 
-    def files(self, content: bool = True, styles: int = 1) -> Files:
-        """The photo (or none) and the first so many paintings.
+    def files(self, content: bool = True, styles: int = 1, maps: bool = False) -> Files:
+        """The photo (or none) and the first so many paintings, with their maps if asked for.
 
         Raises:
           JaxstyleError: there are fewer.
         """
+        if maps and not (self.content_map and self.style_map):
+            raise JaxstyleError("this experiment takes maps: --content-map MAP --style-map MAP")
         if len(self.style) < styles:
             raise JaxstyleError(f"this experiment takes {styles} paintings: --style ONE.jpg TWO.jpg")
         return Files(content=str(self.content) if content else None,
-                     styles=tuple(map(str, self.style[:styles])))
+                     styles=tuple(map(str, self.style[:styles])),
+                     content_map=str(self.content_map) if maps else None,
+                     style_maps=(str(self.style_map),) if maps else ())
 
     def at(self, *steps: int) -> tuple[int, ...]:
         """Steps for snapshots, fewer of them and earlier in a quick run."""

@@ -19,12 +19,11 @@ from jaxstyle.pytrees import replace
 from jaxstyle.recipe import Recipe
 from jaxstyle.runs import Files
 from jaxstyle.sweep_batches import Options, Progress, references_of
+from jaxstyle.sweep_inputs import crossed, pictures, with_maps
 from jaxstyle.sweep_plan import Axis, Lane, Point, axis_from, plan, zipped
 from jaxstyle.sweep_progress import show
 from jaxstyle.sweep_runs import run_sweep
 from jaxstyle.weights import available, load_weights
-
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,10 @@ class Sweep:
     """More photos."""
     paintings: Annotated[tuple[Path, ...], arg(metavar="PAINTING ...")] = ()
     """More paintings."""
+    content_map: Annotated[Path | None, arg(metavar="IMAGE")] = None
+    """What is where in the photo, as flat colours, for recipes that match patches."""
+    style_map: Annotated[tuple[Path, ...], arg(metavar="IMAGE ...")] = ()
+    """What is where in each painting, in the same colours."""
     together: bool = False
     """Use all paintings in every lane (blended) instead of one after the other."""
     recipe: Annotated[str, arg(metavar="NAME")] = "default"
@@ -113,8 +116,10 @@ class Sweep:
             axes.append(zipped([axis_from(text, base) for text in self.zip]))
         if self.seeds is not None:
             axes.append(Axis("seed", tuple(Point(str(i), {"seed": str(i)}) for i in range(self.seeds))))
-        files = crossed(pictures((self.content, *self.contents)),
-                        pictures((self.painting, *self.paintings)), self.together)
+        paintings = pictures((self.painting, *self.paintings))
+        files = crossed(pictures((self.content, *self.contents)), paintings, self.together)
+        if self.content_map or self.style_map:
+            files = with_maps(files, self.content_map, dict(zip(map(str, paintings), self.style_map)))
         weights = self.weights or best_available()
         return plan(base, axes, files, weights, settings=settings, sized=self.sized,
                     keep_solver=self.keep_solver, strengthen=strengthener(weights), strength=self.strength)
@@ -190,39 +195,6 @@ def join(coordinator: str | None, processes: int | None, process: int | None) ->
         reason = str(error).splitlines()[0]
         raise JaxstyleError(f"--distributed: {reason}; outside SLURM, Open MPI, Kubernetes, Cloud TPU give "
                             "--coordinator HOST:PORT --processes N --process I") from None
-
-
-def pictures(places: Sequence[Path]) -> list[Path]:
-    """Picture files, with folders replaced by the pictures in them.
-
-    Raises:
-      JaxstyleError: a folder without pictures.
-    """
-    found: list[Path] = []
-    for path in places:
-        inside = [path]
-        if path.is_dir():
-            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES)
-        if not inside:
-            raise JaxstyleError(f"{path}: there are no pictures in this folder")
-        found += inside
-    return found
-
-
-def crossed(photos: Sequence[Path], paintings: Sequence[Path], together: bool
-            ) -> dict[str, dict[str, Files]]:
-    """Files of every photo with every painting, by label; a label is empty where there is only one."""
-    def label(path: Path, among: Sequence[Path]) -> str:
-        if len(among) == 1:
-            return ""
-        return path.stem if sum(p.stem == path.stem for p in among) == 1 else str(path)
-
-    if together:
-        styles = {"": tuple(map(str, paintings))}
-    else:
-        styles = {label(path, paintings): (str(path),) for path in paintings}
-    return {label(photo, photos): {name: Files(content=str(photo), styles=chosen)
-                                   for name, chosen in styles.items()} for photo in photos}
 
 
 def best_available() -> str:

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.fitting import fit
 from jaxstyle.losses import gram_matrix
 from jaxstyle.recipe import Recipe
 from jaxstyle.references import References
-from jaxstyle.stylize import fit
 from jaxstyle.weights import Weights, load_weights
 
 CONTENT_LAYERS = ("relu4_2",)

@@ -28,7 +28,7 @@ import numpy as np
 from jaxstyle.atomic import write_whole
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images import save
-from jaxstyle.runs import TEXT_KEY
+from jaxstyle.runs import TEXT_KEY, recorded_entries
 from jaxstyle.solvers import Search
 from jaxstyle.sweep_plan import Lane, varied_paths
 
@@ -102,9 +102,8 @@ def read_json(path: Path) -> Any:
 def fingerprint(record: Mapping[str, Any]) -> str:
     """Hash of what makes a lane's result: its recipe, and its inputs by content."""
     references = json.loads(json.dumps(record["references"]))
-    for entry in [references["content"], references["start"], *references["styles"]]:
-        if entry:
-            del entry["path"]
+    for _, entry in recorded_entries(references):
+        del entry["path"]
     weights = record["weights"]["sha256"] or record["weights"]["name"]
     text = json.dumps([record["recipe"], references, weights], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -10,10 +10,11 @@ from tiny import fast_to_compile, tiny_recipe, tiny_references, tiny_weights, wr
 from jaxstyle import JaxstyleError, References, replace
 from jaxstyle.balance import balanced, measure_balance, rising, roles, spread, with_strength
 from jaxstyle.cli import main
+from jaxstyle.fitting import fit
 from jaxstyle.images import resize_to
 from jaxstyle.measure import distances, measured, yardstick
 from jaxstyle.runs import read_manifest
-from jaxstyle.stylize import fit, stylize_iter
+from jaxstyle.stylize import stylize_iter
 from jaxstyle.sweep_files import read_json
 
 
