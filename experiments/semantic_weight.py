@@ -5,8 +5,8 @@ Question: when do the maps win over looks, and what do they cost in smoothness?
 Command: python experiments/semantic_weight.py --content PHOTO --style PAINTING --content-map MAP
 --style-map MAP -o runs/gamma
 Cost: 6 lanes in 1 program.
-Look for: at 0 patches are matched by looks alone, so hair may end up on a sleeve; up to 1 each region is painted
-from its own kind; from 10 on looks hardly count and the strokes within a region average out.
+Look for: at 0 patches are matched by looks alone, so hair may end up on a sleeve; up to 1 each region is
+painted from its own kind; from 10 on looks hardly count and the strokes within a region average out.
 γ is relative (see `losses.matching_key`): at 1 features and maps count the same, in any network.
 """
 
