@@ -162,6 +162,7 @@ def batches(waiting: Sequence[Running], weights: Weights, options: Options, mesh
     """A group's unfinished lanes in batches; lanes interrupted at the same step go on together."""
     if not waiting:
         return
+    mesh = lane_mesh(list(mesh.devices.flat[: len(waiting)]))
     for run in waiting:
         run.saved = usable_state(run, weights)
     places = [(run.saved.stage, run.saved.step) if run.saved else (-1, 0) for run in waiting]
