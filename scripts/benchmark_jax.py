@@ -37,7 +37,8 @@ def raw_weights() -> Weights:
     """VGG-19 up to conv5_1 with the random kernels that torch gets, too."""
     params = {name: {"kernel": jnp.asarray(kernel), "bias": jnp.zeros(kernel.shape[3])}
               for name, kernel in common.vgg_kernels().items()}
-    return Weights(params=params, matrix=jnp.eye(3), offset=jnp.zeros(3), network=VGG(common.VGG19, last="relu5_1"), name="random")
+    return Weights(params=params, matrix=jnp.eye(3), offset=jnp.zeros(3),
+                   network=VGG(common.VGG19, last="relu5_1"), name="random")
 
 
 def weights(precision: str) -> Weights:

@@ -122,8 +122,8 @@ def sweep_variants(row: Row, arguments: list[str], theirs: list[str], options: a
         "16 lanes in lock step": ("16", ""),
         "single runs": ("alone", ""),
         "one lane at a time": ("1", ""),
-        "a device per core, threads shared": ("1", devices),
-        "a one-threaded device per core": ("1", one_thread),
+        "a device per core, threads shared": ("default", devices),
+        "a one-threaded device per core": ("default", one_thread),
     }
     found: Commands = {
         name: ([*script("benchmark_search.py"), *arguments, form, *lanes], {"XLA_FLAGS": flags})
