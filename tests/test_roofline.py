@@ -19,7 +19,7 @@ def test_direct_flops_are_those_of_the_plain_computation(name):
     found = sum(part.direct for part in parts(Row(name, 128, "float32")) if not part.name.startswith(extra))
     expected = common.flops(name, 128)
     if name == "fast-training":
-        # The quick formula lets the photo, too, go up to conv4_1, and counts a gradient of the network's input.
+        # The quick formula lets the photo go up to conv4_1 and counts a gradient of the network's input.
         conv3_4, conv4_1 = 2 * 32**2 * 9 * 256 * 256, 2 * 16**2 * 9 * 256 * 512
         expected -= common.BATCH * (conv3_4 + conv4_1 + 2 * 128**2 * 81 * 3 * 32)
     assert found == pytest.approx(expected, rel=1e-9)
