@@ -156,6 +156,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--torch-python", default=sys.executable, help="interpreter that has torch")
     parser.add_argument("--plain", action="store_true", help="measure the plain operations, too")
     parser.add_argument("--steps", type=int, default=100, help="of the runs that are whole commands")
+    parser.add_argument("--variants", nargs="+", default=[""], metavar="TEXT", help="only those whose name "
+                        "contains one of these, and the one that ratios are of")
     parser.add_argument("--lanes", type=int, default=16, help="of sweeps")
     parser.add_argument("--weights", default="random", help="network of row sweep-command")
     parser.add_argument("--cores", type=int, help="run everything on so many cores only; on a busy "
@@ -178,7 +180,9 @@ def main() -> None:
     measured = {}
     for row in rows(options):
         rounds = options.rounds or WORK[row.name].rounds
-        measured[row] = measure(row, variants(row, options), rounds)
+        chosen = {name: command for name, command in variants(row, options).items()
+                  if name == WORK[row.name].own or any(text in name for text in options.variants)}
+        measured[row] = measure(row, chosen, rounds)
         print(table({row: measured[row]}), flush=True)
         described["load after"] = os.getloadavg()[0]
         if options.json:

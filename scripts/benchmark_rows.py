@@ -112,21 +112,27 @@ def solver_variants(row: Row, arguments: list[str], theirs: list[str], options: 
 
 def sweep_variants(row: Row, arguments: list[str], theirs: list[str], options: argparse.Namespace
                    ) -> Commands:
-    """Lanes together, one by one, and on as many devices as there are cores."""
+    """Lanes together, one by one, and on as many devices as there are cores.
+
+    No option keeps a device to one thread (docs/sweeps.md); "on one core" is what such a device would do,
+    and a machine of n cores at best n times that.
+    """
     lanes = ["--lanes", str(options.lanes)]
     devices = f"--xla_force_host_platform_device_count={len(os.sched_getaffinity(0))}"
-    one_thread = f"{devices} --xla_cpu_multi_thread_eigen=false"
+    fewer_threads = f"{devices} --xla_cpu_multi_thread_eigen=false"
     forms = {
         "jaxstyle sweep's choice": ("default", ""),
         "8 lanes in lock step": ("8", ""),
         "16 lanes in lock step": ("16", ""),
         "single runs": ("alone", ""),
         "one lane at a time": ("1", ""),
-        "a device per core, threads shared": ("default", devices),
-        "a one-threaded device per core": ("default", one_thread),
+        "one lane at a time, on one core": ("1", ""),
+        "a device per core": ("default", devices),
+        "a device per core, fewer threads": ("default", fewer_threads),
     }
     found: Commands = {
-        name: ([*script("benchmark_search.py"), *arguments, form, *lanes], {"XLA_FLAGS": flags})
+        name: ([*script("benchmark_search.py"), *arguments, form, *lanes,
+                *(["--cores", "1"] if name.endswith("on one core") else [])], {"XLA_FLAGS": flags})
         for name, (form, flags) in forms.items() if not form.isdigit() or int(form) <= options.lanes}
     if theirs:
         found |= {f"torch, {form}": (

@@ -1,14 +1,15 @@
 """One variant of the rows `lbfgs` and `sweep` of scripts/benchmark.py in JAX, with the project's own loop.
 
-Usage: benchmark_search.py ROW SIZE PRECISION FORM [--lanes N]. The objective is that of recipe `gatys-2015`
-on a full-width VGG-19 of random numbers, starting from the photo. FORM is for `lbfgs` a solver and its
-history, "ArmijoLbfgs 10"; for `sweep` how the lanes run: "default" (as `jaxstyle sweep` does it), a number of
-lanes in lock step on each device, or "alone" (single runs one after the other).
+Usage: benchmark_search.py ROW SIZE PRECISION FORM [--lanes N] [--cores N]. The objective is that of recipe
+`gatys-2015` on a full-width VGG-19 of random numbers, starting from the photo. FORM is for `lbfgs` a solver
+and its history, "ArmijoLbfgs 10"; for `sweep` how the lanes run: "default" (as `jaxstyle sweep` does it), a
+number of lanes in lock step on each device, or "alone" (single runs one after the other).
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -173,7 +174,10 @@ def main() -> None:
     parser.add_argument("precision")
     parser.add_argument("form")
     parser.add_argument("--lanes", type=int, default=16)
+    parser.add_argument("--cores", type=int, help="run on so many cores only")
     given = parser.parse_args()
+    if given.cores:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:given.cores])
     if given.row == "lbfgs":
         common.serve(lambda: lbfgs(given.size, given.precision, given.form))
     else:

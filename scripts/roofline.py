@@ -5,7 +5,8 @@
 FLOPs are counted for the plain (direct) computation and as computed here (Winograd, sums along diagonals).
 Bytes: the least (every input, weight and activation read once and written once, each way) and those of the
 form computed here, as if nothing stayed in a cache. Seconds at the peaks: per part the longer of arithmetic
-and traffic, added up; "least" with the least bytes, "as computed" with the others (which caches undercut).
+and traffic, added up; "least" with the least bytes, "as computed" with the others (which caches undercut);
+the share is that of the latter in what was measured, "more of" what takes longer in it.
 TABLE.json is what `benchmark.py --json` wrote: its peaks are used and its measured seconds shown; without it
 the peaks are measured now.
 """
@@ -25,7 +26,8 @@ from benchmark_rows import BOTH, WORK, Row
 from roofline_parts import Part, parts
 
 
-def line(name: str, some: list[Part], machine: dict[str, float], precision: str, measured: str = "") -> str:
+def line(name: str, some: list[Part], machine: dict[str, float], precision: str, measured: float = 0.0
+         ) -> str:
     """One row of the table."""
     fast, plain = (machine[f"{kind} GFLOP/s of one core"] * machine.get("cores", 1) * 1e9
                    for kind in (precision, "float32"))
@@ -36,8 +38,9 @@ def line(name: str, some: list[Part], machine: dict[str, float], precision: str,
     direct, computed, least, moved = (sum(getattr(p, kind) for p in some) / 1e9
                                       for kind in ("direct", "flops", "least", "moved"))
     by = "arithmetic" if sum(arithmetic) > moved * 1e9 / speed else "memory"
+    share = f"{measured:.3f} ({bounds[1] / measured:.0%})" if measured else ""
     return (f"| {name} | {direct:.1f} | {computed:.1f} | {least:.2f} | {moved:.2f} | {sum(arithmetic):.3f} | "
-            f"{bounds[0]:.3f} | {bounds[1]:.3f} | {measured} | {by} |")
+            f"{bounds[0]:.3f} | {bounds[1]:.3f} | {share} | {by} |")
 
 
 def main() -> None:
@@ -54,11 +57,11 @@ def main() -> None:
     else:
         data["machine"] |= peaks()
     print("| work | GFLOP, direct | as computed | GB, least | as computed | s, arithmetic | s, least bytes "
-          "| s, as computed | measured | bound by |\n|---|---|---|---|---|---|---|---|---|---|")
+          "| s, as computed | measured (share) | more of |\n|---|---|---|---|---|---|---|---|---|---|")
     for name in options.rows:
         for row in (Row(name, size, precision) for precision in BOTH for size in WORK[name].sizes):
             results = data["rows"].get(str(row), {}).get(WORK[name].own)
-            seconds = f"{statistics.median(results['wall']):.3f}" if results else ""
+            seconds = statistics.median(results["wall"]) if results else 0.0
             some = parts(row)
             print(line(str(row), some, data["machine"], row.precision, seconds))
             for part in sorted({p.name for p in some}) if options.parts else ():
