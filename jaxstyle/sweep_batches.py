@@ -22,7 +22,7 @@ from jaxstyle.references import References
 from jaxstyle.runs import Files, identity, load_references
 from jaxstyle.solvers import Search
 from jaxstyle.stylize import aim, begin, network_for
-from jaxstyle.sweep import Batch, Lanes, living, place, run_lanes
+from jaxstyle.sweep import Batch, Lanes, lane_mesh, living, place, run_lanes
 from jaxstyle.sweep_files import (
     FAILED,
     FINISHED,
@@ -108,6 +108,7 @@ def batches(waiting: Sequence[Running], weights: Weights, options: Options, mesh
     """
     if not waiting:
         return
+    mesh = lane_mesh(list(mesh.devices.flat[: len(waiting)]))
     first = waiting[0].lane
     shape = cache(partial(search_shape, weights, references_of(first.files), first.recipe))
     for run in waiting:
