@@ -90,7 +90,8 @@ def measure_balance(weights: Weights, references: References, recipe: Recipe, st
     factors = found["factors"]
     if not fits:
         full = fit(references, last, recipe.style_scale)
-        factors = factors * growth_with_size(network, given, full, content, style, found["image"])
+        factors = factors * growth_with_size(network, given, full, content, style, found["image"],
+                                             recipe.rows)
     return Balance(*rising(strengths[good], factors[good]))
 
 
@@ -166,7 +167,7 @@ def split(parts: dict[str, Array], content: Terms) -> Array:
 
 
 def growth_with_size(weights: Weights, small: References, full: References, content: Terms, style: Terms,
-                     image: np.ndarray) -> float:
+                     image: np.ndarray, rows: int | None = None) -> float:
     """How much more content terms grow than style terms from the small size to the full one, for one picture.
 
     Content is looked at for the style alone, style for the photo: there they are far from zero.
@@ -175,16 +176,18 @@ def growth_with_size(weights: Weights, small: References, full: References, cont
     for references in (small, full):
         height, width, _ = references.content.shape
         ends = (resize_to(image, height, width), jnp.asarray(references.content))
-        values = [both_terms(weights, references, content, style, end) for end in ends]
+        values = [both_terms(weights, references, content, style, end, rows) for end in ends]
         grown.append(float(values[0][0]) / float(values[1][1]))
     return grown[1] / grown[0]
 
 
-@jax.jit
-def both_terms(weights: Weights, references: References, content: Terms, style: Terms, image: Array) -> Array:
+@partial(jax.jit, static_argnames="rows")
+def both_terms(weights: Weights, references: References, content: Terms, style: Terms, image: Array,
+               rows: int | None = None) -> Array:
     """Content and style terms of an image, `[2]`."""
     terms = {**content, **style}
-    return split(objective(weights, terms, targets(weights, references, terms), image)[1], content)
+    aims = targets(weights, references, terms, rows)
+    return split(objective(weights, terms, aims, image, rows=rows)[1], content)
 
 
 def with_strength(recipe: Recipe, balance: Balance, strength: float) -> Recipe:

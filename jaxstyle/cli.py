@@ -19,6 +19,7 @@ from jaxstyle.cli_sweep import Report, Sweep, best_available
 from jaxstyle.cli_tune import Tune
 from jaxstyle.cli_weights import WeightsCommand
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.memory import parse_size
 from jaxstyle.overrides import override, split_overrides
 from jaxstyle.pytrees import paths, replace
 from jaxstyle.recipe import Recipe
@@ -74,6 +75,11 @@ class Stylize:
     """With --auto-weights, which it implies: 0 keeps the photo, 1 the style (0.5 if not given)."""
     keep_alpha: bool = False
     """Give the result the transparency of the photo."""
+    max_memory: Annotated[str | None, arg(metavar="SIZE")] = None
+    """Stay within e.g. 2GB or 800MB: fewer rows of the image at a time (--rows), at worst a shorter L-BFGS
+    history. What is free, if not given."""
+    devices: Annotated[int, arg(metavar="N")] = 1
+    """Split the image by rows over the first N devices."""
     force: bool = False
     """Overwrite OUT if it exists."""
 
@@ -83,6 +89,7 @@ class Stylize:
             raise JaxstyleError("no painting was given: jaxstyle stylize photo.jpg painting.jpg -o out.png")
         if self.every is not None and self.every < 1:
             raise JaxstyleError("--every takes a number of steps of at least 1")
+        limit = None if self.max_memory is None else parse_size(self.max_memory)
         recipe = override(self.chosen_recipe(), settings)
         steps = range(self.every, recipe.total_steps + 1, self.every) if self.every else ()
         check_output(self.output, self.force, [snapshot_path(self.output, step) for step in steps])
@@ -95,7 +102,8 @@ class Stylize:
         if self.auto_weights or self.strength is not None:
             recipe = balanced(weights, references, recipe, 0.5 if self.strength is None else self.strength)
         return render(weights, references, recipe, files, self.output, every=self.every,
-                      keep_alpha=self.keep_alpha, console=console)
+                      keep_alpha=self.keep_alpha, limit=limit, devices=first_devices(self.devices),
+                      console=console)
 
     def chosen_recipe(self) -> Recipe:
         """The named recipe with the short flags applied."""
@@ -109,6 +117,19 @@ class Stylize:
         if self.start is not None:
             recipe = replace(recipe, {"start.base": "image", "start.noise": 0.0})
         return recipe
+
+
+def first_devices(count: int) -> tuple[jax.Device, ...]:
+    """Devices to split an image over; none for one.
+
+    Raises:
+      JaxstyleError: there are not as many.
+    """
+    found = jax.local_devices()
+    if not 1 <= count <= len(found):
+        raise JaxstyleError(f"--devices {count}: there are 1 … {len(found)} here (a CPU counts as N with "
+                            "XLA_FLAGS=--xla_force_host_platform_device_count=N)")
+    return tuple(found[:count]) if count > 1 else ()
 
 
 @dataclass(frozen=True)
@@ -146,7 +167,7 @@ class Replay:
         files = recorded_files(data, given, self.picture.parent)
         recipe = recipe_from_json(data["recipe"])
         return render(recorded_weights(data, self.weights), load_references(files), recipe, files, output,
-                      keep_alpha=bool(data.get("keep_alpha")), console=console)
+                      keep_alpha=bool(data.get("keep_alpha")), replay=True, console=console)
 
 
 @dataclass(frozen=True)

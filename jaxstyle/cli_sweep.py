@@ -16,12 +16,14 @@ from jaxstyle import recipes
 from jaxstyle.balance import Balance, measure_balance, with_strength
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.host_devices import devices_that_pay, use_host_devices
+from jaxstyle.memory import changes, mebibytes, parse_size
 from jaxstyle.overrides import override
 from jaxstyle.pytrees import replace
 from jaxstyle.recipe import Recipe
 from jaxstyle.runs import Files
 from jaxstyle.sweep_batches import Options, Progress, references_of
 from jaxstyle.sweep_inputs import crossed, pictures, with_maps
+from jaxstyle.sweep_memory import fitting_lanes
 from jaxstyle.sweep_plan import Axis, Lane, Point, axis_from, plan, zipped
 from jaxstyle.sweep_progress import show
 from jaxstyle.sweep_runs import run_sweep
@@ -88,6 +90,9 @@ class Sweep:
     """With --coordinator: how many processes there are."""
     process: Annotated[int | None, arg(metavar="I")] = None
     """With --coordinator: which one this is, from 0."""
+    max_memory: Annotated[str | None, arg(metavar="SIZE")] = None
+    """Stay within e.g. 2GB or 800MB: fewer lanes at once, then fewer rows of the image at a time (--rows), at
+    worst a shorter L-BFGS history."""
     save_every: Annotated[float, arg(metavar="SECONDS")] = 30.0
     """How often running lanes are saved, to go on from after an interruption."""
 
@@ -96,9 +101,12 @@ class Sweep:
         self.spread(settings)
         if self.distributed:
             join(self.coordinator, self.processes, self.process)
+        memory = None if self.max_memory is None else parse_size(self.max_memory)
+        options = Options(width=self.lanes, memory=memory, snapshots=self.snapshots,
+                          save_seconds=self.save_every, process=jax.process_index(),
+                          processes=jax.process_count(), judge=self.judge)
         lanes = self.planned(settings, strengthener(self.weights or best_available()))
-        options = Options(width=self.lanes, snapshots=self.snapshots, save_seconds=self.save_every,
-                          process=jax.process_index(), processes=jax.process_count(), judge=self.judge)
+        lanes = fitted(lanes, options, console)
         return perform(self.output, lanes, options, console, title=self.title())
 
     def spread(self, settings: Mapping[str, str]) -> None:
@@ -189,6 +197,19 @@ def watched(progress: Iterable[Progress], lanes: int, console: Console) -> int:
         console.print("interrupted; the same command goes on from here", highlight=False)
         return 130
     return 0
+
+
+def fitted(lanes: Sequence[Lane], options: Options, console: Console) -> list[Lane]:
+    """Lanes that fit into the memory given; says what was changed for that.
+
+    Raises:
+      JaxstyleError: they do not.
+    """
+    chosen = fitting_lanes(lanes, options)
+    for said in sorted({changes(old.recipe, new.recipe) for old, new in zip(lanes, chosen)} - {""}):
+        console.print(f"to fit into --max-memory {mebibytes(options.memory or 0)}: {said}", highlight=False,
+                      soft_wrap=True)
+    return chosen
 
 
 def strengthener(weights: str) -> Callable[[Recipe, Files, float], Recipe]:

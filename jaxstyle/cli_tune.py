@@ -11,13 +11,14 @@ from rich.console import Console
 from tyro.conf import Positional, arg
 
 from jaxstyle import recipes
-from jaxstyle.cli_sweep import best_available, watched
+from jaxstyle.cli_sweep import best_available, fitted, watched
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.memory import parse_size
 from jaxstyle.overrides import override
 from jaxstyle.report_data import read_sweep
 from jaxstyle.runs import Files
 from jaxstyle.sweep_batches import Options
-from jaxstyle.sweep_plan import Lane
+from jaxstyle.sweep_plan import Lane, for_sweeps
 from jaxstyle.tune import read_rungs, settings_line, tune
 
 
@@ -47,6 +48,8 @@ class Tune:
     """Seed of the candidates."""
     weights: Annotated[str | None, arg(metavar="NAME")] = None
     """Network to look through: a name from `jaxstyle weights list`, or a .safetensors file."""
+    max_memory: Annotated[str | None, arg(metavar="SIZE")] = None
+    """Stay within e.g. 2GB or 800MB: as for `jaxstyle sweep`."""
     save_every: Annotated[float, arg(metavar="SECONDS")] = 30.0
     """How often running candidates are saved, to go on from after an interruption."""
 
@@ -58,11 +61,13 @@ class Tune:
             raise JaxstyleError("no painting was given; try: jaxstyle tune photo.jpg art.jpg -o runs/tune")
         base = recipes.with_steps(recipes.with_size(recipes.named(self.recipe), self.size), self.steps)
         files = Files(content=str(self.content), styles=tuple(map(str, self.paintings)))
-        lane = Lane({}, override(base, dict(settings)), files, self.weights or best_available())
+        options = Options(memory=None if self.max_memory is None else parse_size(self.max_memory),
+                          save_seconds=self.save_every)
+        lane = Lane({}, for_sweeps(override(base, dict(settings))), files, self.weights or best_available())
+        lane = fitted([lane] * self.candidates, options, console)[0] if self.candidates > 1 else lane
         console.print(f"{self.candidates} candidates → {self.output}", highlight=False, soft_wrap=True)
         search = tune(self.output, lane, count=self.candidates, seed=self.seed,
-                      title=f"{self.content.stem}: tuned weights",
-                      options=Options(save_seconds=self.save_every))
+                      title=f"{self.content.stem}: tuned weights", options=options)
         if code := watched(search, self.candidates, console):
             return code
         page = write_report(self.output)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 import jax
 from jax import Array
 
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.images import resize, resize_to
-from jaxstyle.recipe import Stage, Start
+from jaxstyle.images import fit_shape, resize, resize_to
+from jaxstyle.pytrees import replace
+from jaxstyle.recipe import Recipe, Stage, Start
 from jaxstyle.references import References
+from jaxstyle.solvers import ScipyLbfgsb
 
 
 def fit(references: References, stage: Stage, style_scale: float) -> References:
@@ -66,6 +69,31 @@ def canvas(references: References) -> Array:
     if not references.styles:
         raise JaxstyleError("neither a content nor a style image was given")
     return references.styles[0]
+
+
+def stage_shape(references: References, stage: Stage) -> tuple[int, int]:
+    """Height and width of the result of a stage."""
+    height, width = canvas(references).shape[:2]
+    return (height, width) if stage.size is None else fit_shape(height, width, stage.size, stage.by)
+
+
+def check_split(references: References, recipe: Recipe, count: int) -> None:
+    """Raises:
+      JaxstyleError: the result of some stage cannot be split over `count` devices, or the recipe not at all.
+    """
+    if recipe.rows is not None:
+        raise JaxstyleError(f"{recipe.rows} rows at a time or {count} devices, not both; leave one out")
+    if isinstance(recipe.solver, ScipyLbfgsb):
+        raise JaxstyleError("ScipyLbfgsb runs on the host and cannot be split over devices; use Lbfgs")
+    for stage in recipe.stages:
+        height, width = stage_shape(references, stage)
+        if height % count:
+            size = stage.size or max(height, width)
+            near = sorted(range(1, 3 * size), key=lambda other: abs(other - size))
+            good = (n for n in near
+                    if stage_shape(references, replace(stage, {"size": n}))[0] % count == 0)
+            raise JaxstyleError(f"{width}×{height} pixels: {height} rows cannot be split over {count} "
+                                f"devices; sizes that can: {' and '.join(map(str, islice(good, 2)))}")
 
 
 def first_image(references: References, start: Start, seed: Any) -> Array:

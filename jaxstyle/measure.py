@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxstyle.bands import banded_features
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.fitting import fit
 from jaxstyle.losses import gram_matrix
@@ -51,22 +52,23 @@ def relative_distance(a: Array, b: Array) -> Array:
     return jnp.sum(jnp.square(a - b)) / jnp.maximum(jnp.sum(jnp.square(b)), tiny)
 
 
-@partial(jax.jit, static_argnames=("content_layers", "style_layers"))
-def distances(weights: Weights, references: References, image: Array,
-              content_layers: tuple[str, ...], style_layers: tuple[str, ...]) -> dict[str, Array]:
+@partial(jax.jit, static_argnames=("content_layers", "style_layers", "rows"))
+def distances(weights: Weights, references: References, image: Array, content_layers: tuple[str, ...],
+              style_layers: tuple[str, ...], rows: int | None = None) -> dict[str, Array]:
     """Distances of an image `[H, W, 3]` from its (already fitted) references, without units.
 
     "content": mean over layers of ‖F − P‖² / ‖P‖²; "style": the same of Gram matrices per position, averaged
-    over the styles. A reference that is not there has no entry.
+    over the styles. A reference that is not there has no entry. `rows` are computed at a time (None: all).
     """
     layers = tuple(sorted({*content_layers, *style_layers}))
-    of = weights.features(image, layers)
+    grams = tuple(set(style_layers) - set(content_layers))
+    of = banded_features(weights, image, layers, rows, grams)
     found = {}
     if references.content is not None and content_layers:
-        target = weights.features(references.content, layers)
+        target = banded_features(weights, references.content, layers, rows, grams)
         found["content"] = mean([relative_distance(of[n], target[n]) for n in content_layers])
     if references.styles and style_layers:
-        styles = [weights.features(style, layers) for style in references.styles]
+        styles = [banded_features(weights, style, style_layers, rows, grams) for style in references.styles]
         found["style"] = mean([relative_distance(gram_matrix(of[n]), gram_matrix(style[n]))
                                for style in styles for n in style_layers])
     return found
@@ -81,5 +83,5 @@ def measured(weights: Weights, references: References, recipe: Recipe, image: An
     """`distances` of an image of the size of a stage (the last if not given), as numbers."""
     fitted = fit(references, recipe.stages[stage], recipe.style_scale)
     content_layers, style_layers = yardstick(weights, recipe)
-    values = distances(weights, fitted, jnp.asarray(image), content_layers, style_layers)
+    values = distances(weights, fitted, jnp.asarray(image), content_layers, style_layers, recipe.rows)
     return {name: float(value) for name, value in values.items()}

@@ -63,6 +63,8 @@ class Recipe:
       precision: of products, "float32", "tensorfloat32" (NVIDIA GPUs; float32 elsewhere) or "bfloat16"; sums
         stay in float32.
       style_scale: size of the style images relative to the result's.
+      rows: of the image, computed at a time (see `jaxstyle.bands`; VGG only); None: all. Fewer take less
+        memory and more time, and give the same result up to rounding.
     """
 
     terms: dict[str, Any]
@@ -74,9 +76,12 @@ class Recipe:
     border: str | None = static(default=None)
     precision: str = static(default="float32")
     style_scale: float = static(default=1.0)
+    rows: int | None = static(default=None)
 
     def __post_init__(self) -> None:
         one_of("precision", self.precision, ("float32", "tensorfloat32", "bfloat16"))
+        if self.rows is not None and (not isinstance(self.rows, int) or self.rows < 1):
+            raise JaxstyleError(f"rows takes a whole number of at least 1, or none, not {self.rows}")
 
     @property
     def total_steps(self) -> int:

@@ -13,13 +13,14 @@ import jax
 from rich.console import Console
 
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.fitting import canvas, fit
+from jaxstyle.fitting import check_split, stage_shape
 from jaxstyle.images import load_alpha, resize_to, save
+from jaxstyle.memory import changes, fitting, held, mebibytes, memory_budget, memory_to_run
 from jaxstyle.progress import shown
 from jaxstyle.recipe import Recipe
 from jaxstyle.references import References
 from jaxstyle.runs import TEXT_KEY, Files, device_name, manifest
-from jaxstyle.stylize import Snapshot, memory_to_run, stylize_iter
+from jaxstyle.stylize import Devices, Snapshot, stylize_iter
 from jaxstyle.weights import Weights
 
 INTERRUPTED = 130
@@ -47,25 +48,51 @@ def check_output(path: Path, force: bool, snapshots: Sequence[Path] = ()) -> Non
             raise JaxstyleError(f"{existing}: exists already; add --force to overwrite it")
 
 
-def headline(weights: Weights, references: References, recipe: Recipe) -> str:
+def headline(weights: Weights, references: References, recipe: Recipe, needed: int, devices: Devices = ()
+             ) -> str:
     """Device, size of the result, network and memory of a run, in one line."""
-    fitted = fit(references, recipe.stages[-1], recipe.style_scale)
-    height, width = canvas(fitted).shape[:2]
-    cores = f", {os.cpu_count()} cores" if jax.default_backend() == "cpu" else ""
+    height, width = stage_shape(references, recipe.stages[-1])
+    on_cpu = jax.default_backend() == "cpu"
+    cores = f", {os.cpu_count()} cores" if on_cpu else ""
     advice = ""
     if weights.name == "random":
         advice = " (no training: for textures only; `jaxstyle weights fetch vgg19` gets the full network)"
     elif weights.name.endswith("-slim"):
         advice = " (bundled; `jaxstyle weights fetch vgg19` gets the full network)"
-    return (f"{device_name()}{cores} · {width}×{height} pixels · weights {weights.name}{advice} · "
-            f"about {memory_to_run(weights, references, recipe) / 2**20:,.0f} MiB")
+    several, count = (f" × {len(devices)}", len(devices)) if devices else ("", 1)
+    total = held(jax.devices()[0], references) + needed * (count if on_cpu else 1)
+    return (f"{device_name()}{several}{cores} · {width}×{height} pixels · weights {weights.name}{advice} · "
+            f"about {mebibytes(total)}{'' if on_cpu or count == 1 else ' on each'}")
+
+
+def prepared_run(weights: Weights, references: References, recipe: Recipe, limit: int | None, replay: bool,
+                 devices: Devices, console: Console) -> Recipe:
+    """The recipe in a form that fits into memory (a replay's as it is); says what will run."""
+    if devices:
+        check_split(references, recipe, len(devices))
+    if replay:
+        needed, chosen = memory_to_run(weights, references, recipe), recipe
+    else:
+        budget = memory_budget(devices or jax.devices()[:1], limit, references)
+        chosen, needed = fitting(weights, references, recipe, budget, devices)
+    console.print(headline(weights, references, chosen, needed, devices), highlight=False, soft_wrap=True)
+    if said := changes(recipe, chosen):
+        of = "the memory that is free" if limit is None else f"--max-memory {mebibytes(limit)}"
+        console.print(f"to fit into {of}: {said}", highlight=False, soft_wrap=True)
+    return chosen
 
 
 def render(
     weights: Weights, references: References, recipe: Recipe, files: Files, output: Path, *,
-    every: int | None = None, keep_alpha: bool = False, console: Console,
+    every: int | None = None, keep_alpha: bool = False, limit: int | None = None, replay: bool = False,
+    devices: Devices = (), console: Console,
 ) -> int:
-    """Makes and saves the picture; returns the exit code (130 if interrupted, with the best so far saved)."""
+    """Makes and saves the picture; returns the exit code (130 if interrupted, with the best so far saved).
+
+    Args:
+      limit: bytes to stay within (see `memory_budget`), if need be by the means of `jaxstyle.memory.smaller`.
+      replay: run the recipe as it is, whatever it needs; devices: over which the image is split.
+    """
     began = time.monotonic()
     alpha = load_alpha(files.content) if keep_alpha and files.content else None
     snapshot, interrupted = None, False
@@ -80,8 +107,9 @@ def render(
 
     try:
         with console.status("compiling …"):
-            console.print(headline(weights, references, recipe), highlight=False, soft_wrap=True)
-        for snapshot in shown(stylize_iter(weights, references, recipe, every=every), recipe, console):
+            recipe = prepared_run(weights, references, recipe, limit, replay, devices, console)
+        running = stylize_iter(weights, references, recipe, every=every, devices=devices)
+        for snapshot in shown(running, recipe, console):
             step = done_before[snapshot.stage] + snapshot.step
             outcome = outcome_of(snapshot, step, began)
             if every and snapshot.step and step % every == 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,9 +13,10 @@ import numpy as np
 from jax import Array, lax
 
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.fitting import canvas, first_image, fit
+from jaxstyle.fitting import canvas, check_split, first_image, fit
 from jaxstyle.images import resize_to
-from jaxstyle.objective import objective, targets
+from jaxstyle.objective import layers_of, objective, targets
+from jaxstyle.ops.sharding import keep_rows, replicate, row_shardings, split_images
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.recipe import Recipe
 from jaxstyle.references import References
@@ -25,6 +26,8 @@ from jaxstyle.weights import Weights
 CHUNK_SECONDS = 0.5
 CHUNK_STEPS = 64
 PREPARE_FROM = 3e6  # steps × pixels
+Devices = tuple[jax.Device, ...]
+"""Those that share one image, by rows; none: it is whole on one."""
 
 
 @pytree
@@ -68,19 +71,22 @@ def prepared_for(weights: Weights, recipe: Recipe, stage: int, search: Search) -
     height, width, _ = search.best.x.shape
     if recipe.precision == "float32" and recipe.stages[stage].steps * height * width < PREPARE_FROM:
         return weights
-    return weights.prepared(recipe.precision)
+    return weights.prepared(recipe.precision, layers_of(recipe.terms))
 
 
-@partial(jax.jit, static_argnames="stage")
-def aim(weights: Weights, references: References, recipe: Recipe, stage: int) -> dict[str, Any]:
-    """Targets of a stage."""
-    return targets(weights, fit(references, recipe.stages[stage], recipe.style_scale), recipe.terms)
+@partial(jax.jit, static_argnames=("stage", "devices"))
+def aim(weights: Weights, references: References, recipe: Recipe, stage: int, devices: Devices = ()
+        ) -> dict[str, Any]:
+    """Targets of a stage, whole on each of the devices, which share the work."""
+    fitted = fit(references, recipe.stages[stage], recipe.style_scale)
+    aims = targets(weights, split_images(fitted, devices), recipe.terms, recipe.rows)
+    return keep_rows(aims, None, devices)
 
 
-@partial(jax.jit, static_argnames="stage")
+@partial(jax.jit, static_argnames=("stage", "devices"))
 def begin(
     weights: Weights, references: References, recipe: Recipe, aims: dict[str, Any], stage: int,
-    previous: Array | None,
+    previous: Array | None, devices: Devices = (),
 ) -> Search:
     """First evaluated point of a stage; `previous` is the result of the stage before."""
     fitted = fit(references, recipe.stages[stage], recipe.style_scale)
@@ -89,19 +95,21 @@ def begin(
     else:
         height, width = canvas(fitted).shape[:2]
         x = resize_to(previous, height, width, clip=False)
-    return begin_search(recipe.solver, partial(objective, weights, recipe.terms, aims), x)
+    fun = partial(objective, weights, recipe.terms, aims, rows=recipe.rows)
+    return keep_rows(begin_search(recipe.solver, fun, keep_rows(x, x.shape, devices)), x.shape, devices)
 
 
-@partial(jax.jit, static_argnames="capacity", donate_argnames="search")
+@partial(jax.jit, static_argnames=("capacity", "devices"), donate_argnames="search")
 def advance(
-    weights: Weights, recipe: Recipe, aims: dict[str, Any], search: Search, steps: Any, capacity: int
+    weights: Weights, recipe: Recipe, aims: dict[str, Any], search: Search, steps: Any, capacity: int,
+    devices: Devices = (),
 ) -> tuple[Search, dict[str, Array]]:
     """`steps` (at most `capacity`) solver steps, and the losses after each, name -> `[capacity]`."""
-    fun = partial(objective, weights, recipe.terms, aims)
+    fun = partial(objective, weights, recipe.terms, aims, rows=recipe.rows)
 
     def body(i: Array, carry: tuple[Search, dict[str, Array]]) -> tuple[Search, dict[str, Array]]:
         search, losses = carry
-        search = search_step(recipe.solver, fun, search)
+        search = keep_rows(search_step(recipe.solver, fun, search), search.best.x.shape, devices)
         values = {"total": search.iterate.value, **search.iterate.parts}
         return search, {name: losses[name].at[i].set(value) for name, value in values.items()}
 
@@ -136,6 +144,7 @@ def stylize_iter(
     *,
     every: int | None = None,
     resume: Snapshot | None = None,
+    devices: Sequence[jax.Device] | None = None,
 ) -> Iterator[Snapshot]:
     """Runs a recipe step by step: the one loop that everything else consumes.
 
@@ -145,36 +154,43 @@ def stylize_iter(
 
     Args:
       resume: a snapshot of an earlier run of the same recipe, to go on from, bit for bit.
+      devices: over which the rows of the image, and all that has its shape, are split; None: one device.
 
     Raises:
-      JaxstyleError: the loss is not finite at the start, or ten steps in a row fail.
+      JaxstyleError: the loss is not finite at the start, or ten steps in a row fail; or the image cannot be
+        split over the devices.
     """
-    weights = network_for(weights, recipe)
+    weights, shared = network_for(weights, recipe), tuple(devices or ())
+    if shared:
+        check_split(references, recipe, len(shared))
+        weights, references = replicate((weights, references), shared)
     previous = None
     for index in range(resume.stage if resume else 0, len(recipe.stages)):
         resumed = resume if resume and resume.stage == index else None
-        for snapshot in _run_stage(weights, references, recipe, index, previous, every, resumed):
+        for snapshot in _run_stage(weights, references, recipe, index, previous, every, resumed, shared):
             yield snapshot
             previous = snapshot.search.best.x
 
 
 def _run_stage(
     weights: Weights, references: References, recipe: Recipe, index: int, previous: Array | None,
-    every: int | None, resumed: Snapshot | None,
+    every: int | None, resumed: Snapshot | None, devices: Devices,
 ) -> Iterator[Snapshot]:
     total = recipe.stages[index].steps
-    aims = aim(weights, references, recipe, index)
+    aims = aim(weights, references, recipe, index, devices)
     if resumed is None:
-        search, step = begin(weights, references, recipe, aims, index, previous), 0
+        search, step = begin(weights, references, recipe, aims, index, previous, devices), 0
     else:
         search, step = jax.tree.map(jnp.copy, resumed.search), resumed.step
+        if devices:
+            search = jax.device_put(search, row_shardings(search, search.best.x.shape, devices))
     ready = prepared_for(weights, recipe, index, search)
     if not np.isfinite(search.best.value):
         raise JaxstyleError("the loss is not a finite number at the first image; use smaller weights")
     where = partial(Snapshot, stage=index, steps=total)
     yield where(image=jnp.clip(search.best.x, 0, 1), search=search, losses={}, step=step)
     stops = range(every, total, every) if every else ()
-    go = partial(advance, ready, recipe, aims, capacity=CHUNK_STEPS)
+    go = partial(advance, ready, recipe, aims, capacity=CHUNK_STEPS, devices=devices)
     for after, losses, done in in_chunks(go, search, step, total, stops):
         streak = int(after.streak)
         yield where(image=jnp.clip(after.best.x, 0, 1), search=after, step=done, losses=losses)
@@ -201,24 +217,3 @@ def in_chunks(
         search, losses = jax.block_until_ready(go(search, steps))
         pace, step = (time.perf_counter() - started) / steps, step + steps
         yield search, {name: np.asarray(values)[..., :steps] for name, values in losses.items()}, step
-
-
-def memory_to_run(weights: Weights, references: References, recipe: Recipe) -> int:
-    """Bytes that the program of the last stage holds while it runs.
-
-    Compiles that program (which running the recipe then finds ready), but computes nothing.
-    """
-    weights, stage = network_for(weights, recipe), len(recipe.stages) - 1
-    aims = jax.eval_shape(lambda *given: aim(*given, stage), weights, references, recipe)
-    search = jax.eval_shape(lambda *given: begin(*given, stage, None), weights, references, recipe, aims)
-    ready = prepared_for(weights, recipe, stage, search)
-    return memory_needed(advance.lower(ready, recipe, aims, search, 1, CHUNK_STEPS).compile())
-
-
-def memory_needed(compiled: Any) -> int:
-    """Bytes that a compiled program holds while it runs: arguments, results and temporaries."""
-    stats = compiled.memory_analysis()
-    if stats is None:
-        return 0
-    return (stats.argument_size_in_bytes + stats.output_size_in_bytes + stats.temp_size_in_bytes
-            - stats.alias_size_in_bytes)

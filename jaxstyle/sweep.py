@@ -19,6 +19,7 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxstyle.memory import memory_needed
 from jaxstyle.pytrees import pytree, stack, static, structure
 from jaxstyle.recipe import Recipe
 from jaxstyle.references import References
@@ -30,7 +31,6 @@ from jaxstyle.stylize import (
     aim,
     begin,
     in_chunks,
-    memory_needed,
     network_for,
     prepared_for,
 )
@@ -181,12 +181,12 @@ def run_lanes(batch: Batch, *, stops: Sequence[int] = (), resume: Lanes | None =
             search, step = begin_lanes(batch.weights, batch.references, recipes, aims, index, previous,
                                        batch.mesh, batch.shared), 0
         ready = ready_for(batch, index, search)
-        compiled = advance_lanes.lower(ready, recipes, aims, search, 1, CHUNK_STEPS, batch.mesh).compile()
+        go = partial(advance_lanes, ready, recipes, aims, capacity=CHUNK_STEPS, mesh=batch.mesh)
+        compiled = advance_lanes.lower(ready, recipes, aims, search, 1, **go.keywords).compile()
         fields = {"memory": memory_needed(compiled), "compile_seconds": time.perf_counter() - started}
         previous = search.best.x
         yield _snapshot(batch, search, {}, index, step, **fields)
         local_stops = [stop - before for stop in stops]
-        go = partial(advance_lanes, ready, recipes, aims, capacity=CHUNK_STEPS, mesh=batch.mesh)
         for after, losses, done in in_chunks(go, search, step, recipes.stages[index].steps, local_stops):
             yield (at := _snapshot(batch, after, losses, index, done))
             if not at.alive.any():

@@ -47,7 +47,7 @@ class Options:
     """How a sweep is run; none of it changes a picture.
 
     Attributes:
-      width: lanes per batch and device; None: as many as fit and pay.
+      width: lanes per batch and device; None: as many as fit (into `memory`, see `memory_budget`) and pay.
       snapshots: steps (over all stages) after which each lane's picture is kept too.
       save_seconds: how often the state of running lanes is saved.
       process, processes: which share of the lanes is this process's.
@@ -55,6 +55,7 @@ class Options:
     """
 
     width: int | None = None
+    memory: int | None = None
     snapshots: tuple[int, ...] = ()
     save_seconds: float = 30.0
     process: int = 0
@@ -145,7 +146,7 @@ def chosen_width(runs: Sequence[Running], weights: Weights, options: Options, me
     if options.width is not None:
         return options.width * mesh.devices.size
     return fitting_width(weights, [references_of(run.lane.files) for run in runs],
-                         [run.lane.recipe for run in runs], mesh)
+                         [run.lane.recipe for run in runs], mesh, options.memory)
 
 
 def resumed(runs: Sequence[Running]) -> Lanes | None:

@@ -89,11 +89,17 @@ class Weights:
                 )
         return found
 
-    def prepared(self, precision: str = "float32") -> Weights:
-        """The same network with its parameters in the form that computes fastest: `ops.prepare`."""
+    def prepared(self, precision: str = "float32", layers: tuple[str, ...] = ()) -> Weights:
+        """The same network with its parameters in the form that computes fastest: `ops.prepare`.
+
+        If `layers` are given, without the parameters of those that come after the last of them.
+        """
         # Layer by layer, so that layers of one shape share one compiled program.
         prepare = jax.jit(ops.prepare, static_argnums=1)
-        params = {name: prepare(layer, precision) for name, layer in self.params.items()}
+        order = self.network.layers
+        last = max((order.index(name) for name in layers if name in order), default=len(order))
+        params = {name: {**prepare(layer, precision), "kernel": layer["kernel"], "bias": layer["bias"]}
+                  for name, layer in self.params.items() if order.index(name) <= last}
         return Weights(params=params, matrix=self.matrix, offset=self.offset, network=self.network,
                        name=self.name, sha256=self.sha256)
 

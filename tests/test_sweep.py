@@ -125,7 +125,7 @@ def test_width_follows_memory(monkeypatch):
     weights, references = tiny_weights(), tiny_references()
     recipes, mesh = varied(tiny_recipe(2), 6), lane_mesh(jax.devices()[:1])
     assert fitting_width(weights, [references] * 6, recipes, mesh) == 6
-    monkeypatch.setattr(sweep_width, "memory_budget", lambda mesh: 400_000)
+    monkeypatch.setattr(sweep_width, "memory_budget", lambda *_: 400_000)
     width = fitting_width(weights, [references] * 6, recipes, mesh)
     batch = place(weights, [references] * width, recipes[:width], width, mesh)
     assert width < 6

@@ -50,13 +50,16 @@ class VGG(nn.Module):
         return tuple(names[: names.index(self.last) + 1] if self.last else names)
 
     @nn.compact
-    def __call__(self, x: Array, layers: tuple[str, ...]) -> dict[str, Array]:
-        """Features of one preprocessed image `[H, W, 3]`, no deeper than the last of `layers`."""
+    def __call__(self, x: Array, layers: tuple[str, ...], skip: int = 0) -> dict[str, Array]:
+        """Features of one preprocessed image `[H, W, 3]`, no deeper than the last of `layers`.
+
+        With `skip`, `x` is what the pooling after that many blocks gave, and layers come from later ones.
+        """
         pool = {"max": ops.max_pool, "average": ops.average_pool}[self.pooling]
         found: dict[str, Array] = {}
         wanted, aux = set(layers), dict(self.aux)
         last = max(map(self.layers.index, wanted), default=-1)
-        for i, widths in enumerate(self.blocks, start=1):
+        for i, widths in list(enumerate(self.blocks, start=1))[skip:]:
             for j, width in enumerate(widths, start=1):
                 name = f"{i}_{j}"
                 if self.layers.index(f"conv{name}") > last:

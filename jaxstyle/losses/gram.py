@@ -16,12 +16,21 @@ from jaxstyle.references import References
 NORMALIZATIONS = ("paper", "neural-style", "gatys-notebook", "relative")
 
 
-def gram_matrix(features: Array) -> Array:
+@pytree
+class Correlations:
+    """What a Gram matrix needs of features `[h, w, c]` that are not kept: Σ_p F_p F_pᵀ and their shape."""
+
+    total: Array
+    shape: tuple[int, ...] = static()
+
+
+def gram_matrix(features: Array | Correlations) -> Array:
     """Gram matrix per position, `[h, w, c]` -> `[c, c]`: G = Σ_p F_p F_pᵀ / (h·w)."""
-    return ops.gram(features) / (features.shape[0] * features.shape[1])
+    total = features.total if isinstance(features, Correlations) else ops.gram(features)
+    return total / (features.shape[0] * features.shape[1])
 
 
-def gram_loss(features: Array, target: Array, normalization: str = "paper") -> Array:
+def gram_loss(features: Array | Correlations, target: Array, normalization: str = "paper") -> Array:
     """Squared distance between the Gram matrix of `features` `[h, w, c]` and `target` `[c, c]`.
 
     With S = Σ (G/N − A/N′)², the difference of Gram matrices *per position* (N and N′ are the positions of
@@ -83,6 +92,11 @@ class Gram:
         one_of("Gram normalization", self.normalization, NORMALIZATIONS)
         same_length("Gram", self.layers, self.layer_weights)
 
+    @property
+    def grams(self) -> tuple[str, ...]:
+        """Layers of which Gram matrices are enough."""
+        return self.layers
+
     def target(self, references: References, features: References) -> dict[str, Array]:
         """Blended Gram matrix of the styles at each layer."""
         if not features.styles:
@@ -94,7 +108,7 @@ class Gram:
             for layer in self.layers
         }
 
-    def loss(self, image: Array, features: dict[str, Array], target: dict[str, Array]) -> Array:
+    def loss(self, image: Array, features: dict[str, Any], target: dict[str, Array]) -> Array:
         """Weighted sum of `gram_loss` over layers, without `weight`."""
         return sum(
             (weight * gram_loss(features[layer], target[layer], self.normalization)
