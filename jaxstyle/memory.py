@@ -16,6 +16,7 @@ import jax
 from jaxstyle.backbones import VGG
 from jaxstyle.bands import planned
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.fitting import stage_shape
 from jaxstyle.objective import layers_of
 from jaxstyle.ops.sharding import row_shardings
 from jaxstyle.pytrees import replace
@@ -29,7 +30,6 @@ from jaxstyle.stylize import (
     begin,
     network_for,
     prepared_for,
-    stage_shape,
 )
 from jaxstyle.weights import Weights
 

@@ -13,13 +13,14 @@ import jax
 from rich.console import Console
 
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.fitting import check_split, stage_shape
 from jaxstyle.images import load_alpha, resize_to, save
 from jaxstyle.memory import changes, fitting, held, mebibytes, memory_budget, memory_to_run, trim
 from jaxstyle.progress import shown
 from jaxstyle.recipe import Recipe
 from jaxstyle.references import References
 from jaxstyle.runs import TEXT_KEY, Files, device_name, manifest
-from jaxstyle.stylize import Devices, Snapshot, check_split, stage_shape, stylize_iter
+from jaxstyle.stylize import Devices, Snapshot, stylize_iter
 from jaxstyle.weights import Weights
 
 INTERRUPTED = 130

@@ -11,8 +11,9 @@ from jaxstyle.memory import does_not_fit, memory_budget, smaller
 from jaxstyle.recipe import Recipe
 from jaxstyle.references import References
 from jaxstyle.sweep import lane_mesh
+from jaxstyle.sweep_batches import Options, references_of
 from jaxstyle.sweep_plan import Lane
-from jaxstyle.sweep_runs import Options, grouped, references_of
+from jaxstyle.sweep_runs import grouped
 from jaxstyle.sweep_width import fitting_width, stage_memory
 from jaxstyle.weights import Weights, load_weights
 

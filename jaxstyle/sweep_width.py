@@ -10,11 +10,12 @@ import jax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxstyle.fitting import stage_shape
 from jaxstyle.memory import largest_stage, memory_budget, memory_needed
 from jaxstyle.recipe import Recipe
 from jaxstyle.references import References
 from jaxstyle.solvers import Search
-from jaxstyle.stylize import CHUNK_STEPS, stage_shape
+from jaxstyle.stylize import CHUNK_STEPS
 from jaxstyle.sweep import AXIS, Batch, advance_lanes, aim_lanes, begin_lanes, place, ready_for
 from jaxstyle.weights import Weights
 

@@ -6,7 +6,8 @@ that a ratio compares what ran side by side; CPU seconds are those of all thread
 must agree on a number (a loss with its gradient's norm, a mean score), else the run fails.
 
     scripts/benchmark.py --quick
-    scripts/benchmark.py --compare torch --torch-python ~/torch/bin/python --markdown table.md
+    scripts/benchmark.py --full --compare torch --torch-python ~/torch/bin/python --markdown table.md
+    scripts/benchmark.py --rows sweep --sizes 64 128 --lanes 8
 """
 
 from __future__ import annotations
@@ -20,45 +21,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import benchmark_common as common
-
-HERE = Path(__file__).parent
-TOLERANCE = {"float32": 2e-3, "bfloat16": 5e-2}
-
-
-class Row(NamedTuple):
-    """One piece of work; `name` decides what the workers do."""
-
-    name: str
-    size: int
-    precision: str
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.size} {self.precision}"
-
-
-def rows(names: list[str], sizes: list[int], precisions: list[str]) -> list[Row]:
-    """All asked-for combinations; training has one size."""
-    return [Row(name, size, precision) for name in names
-            for size in ([256] if name == "fast-training" else sizes) for precision in precisions]
-
-
-def variants(row: Row, torch_python: str | None, reference: bool) -> dict[str, tuple[list[str], dict]]:
-    """Command and environment of every variant of a row, ours (fast) first."""
-    arguments = [row.name, str(row.size), row.precision]
-    ours = [sys.executable, str(HERE / "benchmark_jax.py"), *arguments]
-    found = {"jax": ([*ours, "call"], {"JAXSTYLE_OPS": "fast"})}
-    if row.name == "gatys":
-        found["jax, 4 steps a call"] = ([*ours, "loop"], {"JAXSTYLE_OPS": "fast"})
-    if reference and row.precision == "float32":
-        found["jax, plain operations"] = ([*ours, "call"], {"JAXSTYLE_OPS": "reference"})
-    if torch_python:
-        theirs = [torch_python, str(HERE / "benchmark_torch.py"), *arguments]
-        forms = ("naive", "diagonal") if "patches" in row.name else ("nchw", "channels-last")
-        found |= {f"torch, {form}": ([*theirs, form], {}) for form in forms}
-    return found
+from benchmark_rows import BOTH, HERE, TOLERANCE, WORK, Commands, Row, rows, variants
 
 
 def start(command: list[str], environment: dict[str, str]) -> subprocess.Popen:
@@ -79,7 +45,7 @@ def answer(worker: subprocess.Popen) -> dict[str, float]:
     return json.loads(line)
 
 
-def measure(row: Row, commands: dict[str, tuple[list[str], dict]], rounds: int) -> dict[str, Any]:
+def measure(row: Row, commands: Commands, rounds: int) -> dict[str, Any]:
     """Let the variants of a row take turns.
 
     Raises:
@@ -89,25 +55,33 @@ def measure(row: Row, commands: dict[str, tuple[list[str], dict]], rounds: int) 
     try:
         for name, (command, environment) in commands.items():
             workers[name] = start(command, environment)
-            results[name] = {**answer(workers[name]), "wall": [], "cpu": []}
+            results[name] = {**answer(workers[name]), "wall": [], "cpu": [], "extra": {}}
         for _ in range(rounds):
             for name, worker in workers.items():
                 time.sleep(0.1)  # the one before may still spin
                 worker.stdin.write("\n")  # type: ignore[union-attr]
                 worker.stdin.flush()  # type: ignore[union-attr]
-                measured = answer(worker)
-                results[name]["wall"].append(measured["wall"])
-                results[name]["cpu"].append(measured["cpu"])
-                results[name]["peak"] = measured["peak"]
+                add(results[name], answer(worker))
     finally:
         for worker in workers.values():
             worker.stdin.close()  # type: ignore[union-attr]
             worker.wait()
-    expected = results["jax"]["check"]
+    work = WORK[row.name]
+    expected = results[work.own]["check"]
+    tolerance = TOLERANCE[row.precision] if work.tolerance is None else work.tolerance
     for name, result in results.items():
-        if abs(result["check"] - expected) > TOLERANCE[row.precision] * abs(expected):
-            raise SystemExit(f"{row}: {name} computes {result['check']}, jax {expected}")
+        if result["check"] is not None and abs(result["check"] - expected) > tolerance * abs(expected):
+            raise SystemExit(f"{row}: {name} computes {result['check']}, {work.own} {expected}")
     return results
+
+
+def add(result: dict[str, Any], measured: dict[str, Any]) -> None:
+    """One more measurement of a variant."""
+    for clock in ("wall", "cpu"):
+        result[clock].append(measured[clock])
+    result["peak"] = max(result.get("peak", 0.0), measured["peak"])
+    for name, value in measured["extra"].items():
+        result["extra"].setdefault(name, []).append(value)
 
 
 def ratio(ours: list[float], theirs: list[float]) -> tuple[float, float, float]:
@@ -116,22 +90,37 @@ def ratio(ours: list[float], theirs: list[float]) -> tuple[float, float, float]:
     return statistics.median(pairs), min(pairs), max(pairs)
 
 
+def besides(row: Row, result: dict[str, Any]) -> str:
+    """The other numbers of a variant: arithmetic per second where it is known, medians of the rest."""
+    found = [f"{spread(values)} {name}" for name, values in result["extra"].items()]
+    if work := common.flops(row.name, row.size):
+        found.append(f"{work / statistics.median(result['wall']) / 1e9:.0f} GFLOP/s")
+    return "; ".join(found)
+
+
+def spread(values: list[float]) -> str:
+    """Median with least and greatest, if they differ visibly."""
+    middle, low, high = (f"{f(values):.4g}" for f in (statistics.median, min, max))
+    return middle if low == high else f"{middle} ({low}–{high})"
+
+
 def table(measured: dict[Row, dict[str, Any]]) -> str:
-    """Markdown; ratios are ours (in a loop, where that is measured) over each other variant."""
+    """Markdown; ratios are those of each row's `own` variant over each other one."""
     lines = ["| work | variant | seconds, median (least–most) | CPU seconds | compile, s "
-             "| peak, MB | GFLOP/s | ours / this (least–most) | the same in CPU seconds |",
+             "| peak, MB | besides | ours / this (least–most) | the same in CPU seconds |",
              "|---|---|---|---|---|---|---|---|---|"]
     for row, results in measured.items():
-        own = results.get("jax, 4 steps a call", results["jax"])
+        own = results[WORK[row.name].own]
         for name, result in results.items():
             seconds = statistics.median(result["wall"])
-            cells = [str(row), name,
-                     f"{seconds:.3f} ({min(result['wall']):.3f}–{max(result['wall']):.3f})",
-                     f"{statistics.median(result['cpu']):.3f}", f"{result['compile']:.1f}",
-                     f"{result['peak']:.0f}", f"{common.flops(row.name, row.size) / seconds / 1e9:.0f}"]
+            digits = 3 if seconds > 0.03 else 4
+            cells = [str(row), name, f"{seconds:.{digits}f} ({min(result['wall']):.{digits}f}–"
+                     f"{max(result['wall']):.{digits}f})", f"{statistics.median(result['cpu']):.{digits}f}",
+                     f"{result['compile']:.1f}", f"{result['peak']:.0f}", besides(row, result)]
             for clock in ("wall", "cpu"):
                 middle, low, high = ratio(own[clock], result[clock])
-                cells.append("" if result is own else f"{middle:.2f} ({low:.2f}–{high:.2f})")
+                other = result is own or (result["check"] is None and own["check"] is not None)
+                cells.append("" if other else f"{middle:.2f} ({low:.2f}–{high:.2f})")
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -154,18 +143,23 @@ def machine() -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Measure, print the table, write files."""
-    names = ["gatys", "patches3", "patches4", "fast-inference", "fast-training"]
+def arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rows", nargs="+", choices=names, default=names)
-    parser.add_argument("--sizes", nargs="+", type=int, default=[256, 512])
-    parser.add_argument("--precisions", nargs="+", choices=list(TOLERANCE), default=list(TOLERANCE))
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rows", nargs="+", choices=["all", *WORK], default=["all"])
+    parser.add_argument("--full", action="store_true", help="every size of each row, not the first only")
+    parser.add_argument("--sizes", nargs="+", type=int, help="for all rows, instead of their own")
+    parser.add_argument("--precisions", nargs="+", choices=BOTH, help="for all rows, instead of their own")
+    parser.add_argument("--rounds", type=int, help="of all rows, instead of their own")
     parser.add_argument("--quick", action="store_true", help="Gatys at 128 pixels, three rounds")
     parser.add_argument("--compare", choices=["torch"])
     parser.add_argument("--torch-python", default=sys.executable, help="interpreter that has torch")
     parser.add_argument("--plain", action="store_true", help="measure the plain operations, too")
+    parser.add_argument("--steps", type=int, default=100, help="of the runs that are whole commands")
+    parser.add_argument("--variants", nargs="+", default=[""], metavar="TEXT", help="only those whose name "
+                        "contains one of these, and the one that ratios are of")
+    parser.add_argument("--lanes", type=int, default=16, help="of sweeps")
+    parser.add_argument("--weights", default="random", help="network of row sweep-command")
     parser.add_argument("--cores", type=int, help="run everything on so many cores only; on a busy "
                         "machine take 1 and compare CPU seconds")
     parser.add_argument("--json", type=Path)
@@ -173,21 +167,29 @@ def main() -> None:
     options = parser.parse_args()
     if options.quick:
         options.rows, options.sizes, options.rounds = ["gatys"], [128], 3
+    return options
+
+
+def main() -> None:
+    """Measure, print the table, write files."""
+    options = arguments()
     if options.cores:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:options.cores])
     described = machine()
     print(json.dumps(described), flush=True)
     measured = {}
-    for row in rows(options.rows, options.sizes, options.precisions):
-        torch_python = options.torch_python if options.compare else None
-        measured[row] = measure(row, variants(row, torch_python, options.plain), options.rounds)
+    for row in rows(options):
+        rounds = options.rounds or WORK[row.name].rounds
+        chosen = {name: command for name, command in variants(row, options).items()
+                  if name == WORK[row.name].own or any(text in name for text in options.variants)}
+        measured[row] = measure(row, chosen, rounds)
         print(table({row: measured[row]}), flush=True)
-    described["load after"] = os.getloadavg()[0]
-    if options.json:
-        data = {"machine": described, "rows": {str(row): value for row, value in measured.items()}}
-        options.json.write_text(json.dumps(data, indent=1))
-    if options.markdown:
-        options.markdown.write_text(f"{json.dumps(described)}\n\n{table(measured)}\n")
+        described["load after"] = os.getloadavg()[0]
+        if options.json:
+            data = {"machine": described, "rows": {str(row): value for row, value in measured.items()}}
+            options.json.write_text(json.dumps(data, indent=1))
+        if options.markdown:
+            options.markdown.write_text(f"{json.dumps(described)}\n\n{table(measured)}\n")
 
 
 if __name__ == "__main__":

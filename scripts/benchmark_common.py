@@ -11,6 +11,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,6 +27,18 @@ FAST_NETWORK = (
     ("u1", 3, 128, 64, 1, 2), ("u2", 3, 64, 32, 1, 2), ("out", 9, 32, 3, 1, 1),
 )
 BATCH = 4
+# Steps of an optimisation whose solver is measured; of a lane of a sweep, and of those the measured ones.
+SOLVER_STEPS = 20
+LANE_STEPS, LANE_STEPS_MEASURED = 100, 20
+
+
+class Measured(NamedTuple):
+    """What a worker's function returns if it measures by itself: seconds, MB, and other numbers by name."""
+
+    wall: float
+    cpu: float
+    peak: float
+    extra: dict[str, float]
 
 
 def kernels(shapes: list[tuple[str, int, int, int]]) -> dict[str, np.ndarray]:
@@ -57,6 +70,19 @@ def image(size: int, seed: int) -> np.ndarray:
     return (coarse + 0.3 * rng.standard_normal((size, size, 3))).astype(np.float32)
 
 
+def picture(size: int, seed: int) -> np.ndarray:
+    """`[size, size, 3]` in [0, 1]: colours of 8×8 blocks under noise, in steps of 1/255 as in a file."""
+    rng = np.random.default_rng(seed)
+    coarse = np.kron(rng.random((-(-size // 8), -(-size // 8), 3)), np.ones((8, 8, 1)))[:size, :size]
+    noisy = np.clip(coarse + 0.05 * rng.standard_normal((size, size, 3)), 0, 1)
+    return (np.round(255 * noisy) / 255).astype(np.float32)
+
+
+def style_weights(lanes: int) -> list[float]:
+    """Weights of the style term of the lanes of a sweep, 10 … 10⁵."""
+    return [10.0 ** (1 + 4 * i / max(1, lanes - 1)) for i in range(lanes)]
+
+
 def features(size: int, block: int, seed: int) -> np.ndarray:
     """Rectified `[h, w, c]` like conv3_1 or conv4_1 of an image of `size` pixels."""
     side, channels = size >> (block - 1), {3: 256, 4: 512}[block]
@@ -67,7 +93,10 @@ def features(size: int, block: int, seed: int) -> np.ndarray:
 
 
 def flops(row: str, size: int) -> float:
-    """Arithmetic of the plain (direct) computation of a row, which is what all variants compute."""
+    """Arithmetic of the plain (direct) computation of a row, which is what all variants compute; 0 where a
+    row has no such number."""
+    if row not in ("gatys", "patches3", "patches4", "fast-inference", "fast-training"):
+        return 0.0
     if row.startswith("patches"):
         block = int(row[-1])
         side = size >> (block - 1)
@@ -91,19 +120,34 @@ def _vgg_flops(size: int, blocks: int) -> float:
     return total
 
 
-def serve(prepare: Callable[[], tuple[Callable[[], object], int, float, float]]) -> None:
+def clock(work: Callable[[], object]) -> tuple[float, float]:
+    """Wall seconds and CPU seconds (of all threads) of some work."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def peak() -> float:
+    """Peak resident memory of this process, MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def serve(prepare: Callable[[], tuple[Callable[[], object], int, float, float | None]]) -> None:
     """Set up, then measure once per line read.
 
     Args:
-      prepare: returns a function that does the work `count` times and waits for it, `count`, seconds
-        of compilation, and a number that all variants of the row must agree on.
+      prepare: returns a function that does the work `count` times and waits for it (or returns `Measured`,
+        for one time), `count`, seconds of compilation, and a number that all variants of the row must agree
+        on (None: nothing to compare).
     """
     run, count, compiled, check = prepare()
-    run()
+    if count:
+        run()
     print(json.dumps({"compile": compiled, "check": check}), flush=True)
     for _ in sys.stdin:
-        wall, cpu = time.perf_counter(), time.process_time()
-        run()
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({"wall": wall / count, "cpu": cpu / count, "peak": peak}), flush=True)
+        found: list[object] = []
+        wall, cpu = clock(lambda: found.append(run()))  # noqa: B023
+        measured = found[0]
+        if not isinstance(measured, Measured):
+            measured = Measured(wall / count, cpu / count, peak(), {})
+        print(json.dumps(measured._asdict()), flush=True)

@@ -28,10 +28,10 @@ def weight(kernel: np.ndarray, memory: Any) -> torch.Tensor:
     return torch.from_numpy(kernel.transpose(3, 2, 0, 1).copy()).contiguous(memory_format=memory)
 
 
-def vgg(memory: Any) -> Any:
+def vgg(memory: Any, kernels: Any = None, pool: Any = F.max_pool2d) -> Any:
     """Function from a batch to the rectified features of every convolution up to the last wanted."""
     params = {name: (weight(kernel, memory), torch.zeros(kernel.shape[3]))
-              for name, kernel in common.vgg_kernels().items()}
+              for name, kernel in (kernels or common.vgg_kernels()).items()}
 
     def features(x: torch.Tensor, last: str) -> dict[str, torch.Tensor]:
         found = {}
@@ -42,7 +42,7 @@ def vgg(memory: Any) -> Any:
                 found[name] = x
                 if name == last:
                     return found
-            x = F.max_pool2d(x, 2)
+            x = pool(x, 2)
         return found
 
     return features

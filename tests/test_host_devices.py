@@ -1,0 +1,65 @@
+"""A CPU as several devices: asked for on the command line, and the same results."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+from tiny import fast_to_compile, tiny_recipe, write_inputs
+
+from jaxstyle import JaxstyleError, Stage, host_devices, replace
+from jaxstyle.cli import main
+from jaxstyle.host_devices import devices_that_pay, use_host_devices
+from jaxstyle.sweep_files import read_json
+
+
+def test_a_device_per_core_for_enough_lanes_of_small_images(monkeypatch):
+    monkeypatch.setattr(host_devices, "cores", lambda: 4)
+    monkeypatch.setattr(host_devices, "LONGEST_SIDE", 32)
+    small, large = tiny_recipe(sizes=(16, 32)), tiny_recipe(sizes=(16, 33))
+    unknown = replace(small, {"stages": (Stage(size=None, steps=1),)})
+    assert devices_that_pay([small] * 4) == devices_that_pay([small] * 9) == 4
+    assert devices_that_pay([small] * 3) == 1
+    assert devices_that_pay([small] * 4 + [large]) == 1
+    assert devices_that_pay([unknown] * 4) == 1
+
+
+def test_only_before_anything_was_computed():
+    have = jax.local_device_count()
+    with pytest.raises(JaxstyleError, match=f"already runs with {have} device"):
+        use_host_devices(have + 1)
+    with pytest.raises(JaxstyleError, match="at least 1"):
+        use_host_devices(0)
+
+
+def command(inputs, output, *more):
+    return ["sweep", inputs["photo"], inputs["painting"], "-o", str(output), "--weights", inputs["weights"],
+            "--recipe", "gatys-2015", "--terms.content.layers", "relu2_1", "--terms.style.layers",
+            "relu1_1,relu2_1", "--terms.style.layer_weights", "0.5,0.5", "--size", "24", "--steps", "3",
+            "--vary", "terms.style.weight=1,10,100", "--lanes", "1", *more]
+
+
+def test_lanes_on_several_devices_are_those_of_one(tmp_path, monkeypatch, capfd):
+    inputs = write_inputs(tmp_path)
+    monkeypatch.setenv("JAXSTYLE_CACHE", str(tmp_path / "cache"))
+    with fast_to_compile():
+        call = command(inputs, tmp_path / "four", "--host-devices", "4")
+        run = subprocess.run(
+            [sys.executable, "-m", "jaxstyle.cli", *call],
+            env={**os.environ, "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
+            capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+        assert main(command(inputs, tmp_path / "one")) == 0
+    for i in range(3):
+        four, one = (tmp_path / name / "lanes" / f"{i:04d}" for name in ("four", "one"))
+        records = [read_json(folder / "manifest.json") for folder in (four, one)]
+        # Three lanes need but three of the four devices.
+        assert [record["lanes_in_batch"] for record in records] == [3, 1]
+        assert records[0]["loss"] == records[1]["loss"]
+        np.testing.assert_array_equal(np.asarray(Image.open(four / "image.png")),
+                                      np.asarray(Image.open(one / "image.png")))
+    assert main(command(inputs, tmp_path / "none", "--host-devices", "99")) == 2
+    assert "--host-devices 99: JAX already runs" in capfd.readouterr().err.replace("\n", " ")
