@@ -5,11 +5,13 @@ Question: is it VGG, or would any network do?
 Command: python experiments/feature_extractors.py --content PHOTO --style PAINTING -o runs/networks
 Cost: 1 lane and 1 program for each network that is here (`jaxstyle weights list`); --weights picks one.
 Look for: both VGGs paint; AlexNet's large strides leave a grid; ResNet's and SqueezeNet's styles are weak.
-Distances are by each network's own yardstick and are not to be compared between networks.
+Distances of all lanes are measured by one network, the best VGG that is here (--judge NAME: another), so they
+can be compared; the lane of that very network is at an advantage.
 """
 
 from runner import STYLE_LAYERS, Setup, run
 
+from jaxstyle.cli import best_available
 from jaxstyle.losses import Content, Gram
 from jaxstyle.weights import available, load_weights
 
@@ -34,5 +36,9 @@ def lanes(setup: Setup):
     return found
 
 
+def judge(setup: Setup):
+    return setup.judge or best_available()
+
+
 if __name__ == "__main__":
-    run(__doc__, lanes)
+    run(__doc__, lanes, judge=judge)

@@ -22,9 +22,9 @@ from jaxstyle.cli import best_available, use_compilation_cache
 from jaxstyle.cli_sweep import perform
 from jaxstyle.recipe import Recipe
 from jaxstyle.runs import Files
+from jaxstyle.sweep_batches import Options
 from jaxstyle.sweep_files import INPUTS
 from jaxstyle.sweep_plan import Lane, for_sweeps
-from jaxstyle.sweep_runs import Options
 
 STYLE_LAYERS = recipes.STYLE_LAYERS
 QUICK_SIZE, QUICK_STEPS = 64, 30
@@ -40,6 +40,10 @@ class Setup:
     """The painting; experiments on several styles take two."""
     output: Annotated[Path, arg(aliases=("-o",), metavar="DIR")]
     """Folder for the results and the report."""
+    content_map: Annotated[Path | None, arg(metavar="MAP")] = None
+    """What is where in the photo, as flat colours; for experiments on semantic maps."""
+    style_map: Annotated[Path | None, arg(metavar="MAP")] = None
+    """What is where in the painting."""
     quick: bool = False
     """64 pixels and 30 steps, to see that it works."""
     size: Annotated[int, arg(metavar="PIXELS")] = 256
@@ -48,6 +52,8 @@ class Setup:
     """Steps of each lane; the experiment's own number if not given."""
     weights: Annotated[str | None, arg(metavar="NAME")] = None
     """Network to look through; the best that is here if not given."""
+    judge: Annotated[str | None, arg(metavar="NAME")] = None
+    """Network that measures how far results are from photo and painting; each lane's own if not given."""
     lanes: Annotated[int | None, arg(metavar="N")] = None
     """Lanes at once on each device."""
 
@@ -64,16 +70,20 @@ class Setup:
         return Lane(labels=labels, recipe=recipe if keep_solver else for_sweeps(recipe),
                     files=files or self.files(), weights=weights or self.weights or best_available())
 
-    def files(self, content: bool = True, styles: int = 1) -> Files:
-        """The photo (or none) and the first so many paintings.
+    def files(self, content: bool = True, styles: int = 1, maps: bool = False) -> Files:
+        """The photo (or none) and the first so many paintings, with their maps if asked for.
 
         Raises:
           JaxstyleError: there are fewer.
         """
+        if maps and not (self.content_map and self.style_map):
+            raise JaxstyleError("this experiment takes maps: --content-map MAP --style-map MAP")
         if len(self.style) < styles:
             raise JaxstyleError(f"this experiment takes {styles} paintings: --style ONE.jpg TWO.jpg")
         return Files(content=str(self.content) if content else None,
-                     styles=tuple(map(str, self.style[:styles])))
+                     styles=tuple(map(str, self.style[:styles])),
+                     content_map=str(self.content_map) if maps else None,
+                     style_maps=(str(self.style_map),) if maps else ())
 
     def at(self, *steps: int) -> tuple[int, ...]:
         """Steps for snapshots, fewer of them and earlier in a quick run."""
@@ -94,7 +104,8 @@ class Setup:
 
 def main(about: str | None, lanes: Callable[[Setup], Sequence[Lane]],
          snapshots: Callable[[Setup], tuple[int, ...]] = lambda setup: (),
-         arguments: Sequence[str] | None = None) -> int:
+         arguments: Sequence[str] | None = None,
+         judge: Callable[[Setup], str | None] = lambda setup: setup.judge) -> int:
     """Run an experiment from its command line; returns the exit code."""
     title, _, rest = (about or "").strip().partition("\n")
     console = Console(stderr=True)
@@ -102,7 +113,7 @@ def main(about: str | None, lanes: Callable[[Setup], Sequence[Lane]],
         setup = tyro.cli(Setup, description=about or "", args=arguments,
                          config=(tyro.conf.FlagCreatePairsOff,))
         use_compilation_cache()
-        options = Options(width=setup.lanes, snapshots=snapshots(setup))
+        options = Options(width=setup.lanes, snapshots=snapshots(setup), judge=judge(setup))
         return perform(setup.output, lanes(setup), options, console, title=title.rstrip("."),
                        about=unwrapped(rest))
     except JaxstyleError as error:

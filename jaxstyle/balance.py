@@ -19,6 +19,7 @@ import numpy as np
 from jax import Array, lax
 
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.fitting import fit
 from jaxstyle.images import resize_to
 from jaxstyle.losses import Content, Pixel
 from jaxstyle.measure import distances, yardstick
@@ -27,7 +28,7 @@ from jaxstyle.pytrees import replace
 from jaxstyle.recipe import Recipe, Stage
 from jaxstyle.references import References
 from jaxstyle.solvers import ArmijoLbfgs, begin_search, search_step
-from jaxstyle.stylize import fit, network_for
+from jaxstyle.stylize import network_for
 from jaxstyle.weights import Weights
 
 RUN_STEPS, RUN_SIZE = 50, 96

@@ -15,7 +15,8 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg, subcommand
 
 from jaxstyle import recipes
 from jaxstyle.balance import balanced
-from jaxstyle.cli_sweep import Report, Sweep, Tune, best_available
+from jaxstyle.cli_sweep import Report, Sweep, best_available
+from jaxstyle.cli_tune import Tune
 from jaxstyle.cli_weights import WeightsCommand
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.overrides import override, split_overrides
@@ -61,6 +62,10 @@ class Stylize:
     """Seed of the noise; the recipe's own if not given."""
     start: Annotated[Path | None, arg(metavar="IMAGE")] = None
     """Image to start from instead of what the recipe says."""
+    content_map: Annotated[Path | None, arg(metavar="IMAGE")] = None
+    """What is where in the result: a picture of flat colours, for recipes that match patches."""
+    style_map: Annotated[tuple[Path, ...], arg(metavar="IMAGE ...")] = ()
+    """What is where in each painting, in the same colours."""
     every: Annotated[int | None, arg(metavar="N")] = None
     """Also write the picture every N steps, as OUT-00100.png and so on."""
     auto_weights: bool = False
@@ -82,7 +87,9 @@ class Stylize:
         steps = range(self.every, recipe.total_steps + 1, self.every) if self.every else ()
         check_output(self.output, self.force, [snapshot_path(self.output, step) for step in steps])
         files = Files(content=str(self.content), styles=tuple(map(str, self.styles)),
-                      start=None if self.start is None else str(self.start))
+                      start=None if self.start is None else str(self.start),
+                      content_map=None if self.content_map is None else str(self.content_map),
+                      style_maps=tuple(map(str, self.style_map)))
         references = load_references(files)
         weights = load_weights(self.weights or best_available())
         if self.auto_weights or self.strength is not None:
@@ -118,6 +125,10 @@ class Replay:
     """Where the paintings are now, if they have moved."""
     start: Annotated[str | None, arg(metavar="FILE")] = None
     """Where the start image is now, if it has moved."""
+    content_map: Annotated[str | None, arg(metavar="FILE")] = None
+    """Where the map of the result is now, if it has moved."""
+    style_map: Annotated[tuple[str, ...], arg(metavar="FILE ...")] = ()
+    """Where the maps of the paintings are now, if they have moved."""
     weights: Annotated[str | None, arg(metavar="NAME")] = None
     """Name or file of the weights, if they have moved."""
     force: bool = False
@@ -130,7 +141,8 @@ class Replay:
         data = read_manifest(self.picture)
         output = self.output or self.picture.with_name(f"{self.picture.stem}-replay{self.picture.suffix}")
         check_output(output, self.force)
-        given = Files(content=self.content, styles=self.style, start=self.start)
+        given = Files(content=self.content, styles=self.style, start=self.start,
+                      content_map=self.content_map, style_maps=self.style_map)
         files = recorded_files(data, given, self.picture.parent)
         recipe = recipe_from_json(data["recipe"])
         return render(recorded_weights(data, self.weights), load_references(files), recipe, files, output,

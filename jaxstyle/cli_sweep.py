@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -20,12 +20,12 @@ from jaxstyle.overrides import override
 from jaxstyle.pytrees import replace
 from jaxstyle.recipe import Recipe
 from jaxstyle.runs import Files
+from jaxstyle.sweep_batches import Options, Progress, references_of
+from jaxstyle.sweep_inputs import crossed, pictures, with_maps
 from jaxstyle.sweep_plan import Axis, Lane, Point, axis_from, plan, zipped
 from jaxstyle.sweep_progress import show
-from jaxstyle.sweep_runs import Options, references_of, run_sweep
+from jaxstyle.sweep_runs import run_sweep
 from jaxstyle.weights import available, load_weights
-
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,10 @@ class Sweep:
     """More photos."""
     paintings: Annotated[tuple[Path, ...], arg(metavar="PAINTING ...")] = ()
     """More paintings."""
+    content_map: Annotated[Path | None, arg(metavar="IMAGE")] = None
+    """What is where in the photo, as flat colours, for recipes that match patches."""
+    style_map: Annotated[tuple[Path, ...], arg(metavar="IMAGE ...")] = ()
+    """What is where in each painting, in the same colours."""
     together: bool = False
     """Use all paintings in every lane (blended) instead of one after the other."""
     recipe: Annotated[str, arg(metavar="NAME")] = "default"
@@ -71,6 +75,8 @@ class Sweep:
     """Keep each lane's picture after these steps too."""
     strength: Annotated[float | None, arg(metavar="0…1")] = None
     """Weigh the style by what each pair of pictures needs: 0 keeps the photo, 1 the style."""
+    judge: Annotated[str | None, arg(metavar="NAME")] = None
+    """Network that measures how far results are from photo and painting; --weights if not given."""
     keep_solver: bool = False
     """Keep an L-BFGS with line search instead of the one made for sweeps (one evaluation per step)."""
     distributed: bool = False
@@ -92,7 +98,7 @@ class Sweep:
             join(self.coordinator, self.processes, self.process)
         lanes = self.planned(settings, strengthener(self.weights or best_available()))
         options = Options(width=self.lanes, snapshots=self.snapshots, save_seconds=self.save_every,
-                          process=jax.process_index(), processes=jax.process_count())
+                          process=jax.process_index(), processes=jax.process_count(), judge=self.judge)
         return perform(self.output, lanes, options, console, title=self.title())
 
     def spread(self, settings: Mapping[str, str]) -> None:
@@ -131,8 +137,10 @@ class Sweep:
             axes.append(zipped([axis_from(text, base) for text in self.zip]))
         if self.seeds is not None:
             axes.append(Axis("seed", tuple(Point(str(i), {"seed": str(i)}) for i in range(self.seeds))))
-        files = crossed(pictures((self.content, *self.contents)),
-                        pictures((self.painting, *self.paintings)), self.together)
+        paintings = pictures((self.painting, *self.paintings))
+        files = crossed(pictures((self.content, *self.contents)), paintings, self.together)
+        if self.content_map or self.style_map:
+            files = with_maps(files, self.content_map, dict(zip(map(str, paintings), self.style_map)))
         weights = self.weights or best_available()
         return plan(base, axes, files, weights, settings=settings, sized=self.sized,
                     keep_solver=self.keep_solver, strengthen=strengthen, strength=self.strength)
@@ -159,73 +167,27 @@ class Report:
         return 0
 
 
-@dataclass(frozen=True)
-class Tune:
-    """Search weights: many strengths and layer weights at once, the worse half stopped again and again.
-
-    Prints the best compromises between photo and painting (the Pareto front), and its knee.
-    """
-
-    content: Annotated[Path, Positional, arg(metavar="PHOTO")]
-    """The photo."""
-    paintings: Annotated[tuple[Path, ...], Positional, arg(metavar="PAINTING ...")]
-    """The painting; several are blended."""
-    output: Annotated[Path, arg(aliases=("-o",), metavar="DIR")]
-    """Folder for the results and the report."""
-    candidates: Annotated[int, arg(metavar="N")] = 16
-    """How many to begin with."""
-    recipe: Annotated[str, arg(metavar="NAME")] = "gatys-2015"
-    """The recipe, of one stage; `jaxstyle recipes` lists the names."""
-    size: Annotated[int, arg(metavar="PIXELS")] = 192
-    """Longer side of the results."""
-    steps: Annotated[int, arg(metavar="N")] = 200
-    """Solver steps of those that are not stopped."""
-    seed: Annotated[int, arg(metavar="N")] = 0
-    """Seed of the candidates."""
-    weights: Annotated[str | None, arg(metavar="NAME")] = None
-    """Network to look through: a name from `jaxstyle weights list`, or a .safetensors file."""
-
-    def run(self, settings: Mapping[str, str], console: Console) -> int:
-        """Search, and write the report."""
-        from jaxstyle.report import write_report
-        from jaxstyle.report_data import read_sweep
-        from jaxstyle.tune import settings_line, tune
-
-        if not self.paintings:
-            raise JaxstyleError("no painting was given; try: jaxstyle tune photo.jpg art.jpg -o runs/tune")
-        base = recipes.with_steps(recipes.with_size(recipes.named(self.recipe), self.size), self.steps)
-        files = Files(content=str(self.content), styles=tuple(map(str, self.paintings)))
-        lane = Lane({}, override(base, dict(settings)), files, self.weights or best_available())
-        console.print(f"{self.candidates} candidates → {self.output}", highlight=False, soft_wrap=True)
-        for rung in tune(self.output, lane, count=self.candidates, seed=self.seed,
-                         title=f"{self.content.stem}: tuned weights"):
-            console.print(f"step {rung.step}: {len(rung.ran)} candidates ran, {len(rung.kept)} go on",
-                          highlight=False)
-        page = write_report(self.output)
-        sweep = read_sweep(self.output)
-        front, knee = sweep.front()
-        for i in front:
-            found = sweep.lanes[i]
-            console.print(f"{'knee' if i == knee else '    '} photo {found.distance('content'):.3f} painting "
-                          f"{found.distance('style'):.4f}  {settings_line(found.manifest)}",
-                          highlight=False, soft_wrap=True)
-        console.print(f"done → {page}", highlight=False, soft_wrap=True)
-        return 0
-
-
 def perform(directory: Path, lanes: Sequence[Lane], options: Options, console: Console, *, title: str,
             about: str = "") -> int:
     """Runs lanes into a folder, shows progress, and writes the report; returns the exit code."""
     console.print(f"{len(lanes)} lanes → {directory}", highlight=False, soft_wrap=True)
-    try:
-        show(run_sweep(directory, lanes, title=title, about=about, options=options), len(lanes), console)
-    except KeyboardInterrupt:
-        console.print("interrupted; the same command goes on from here", highlight=False)
-        return 130
+    progress = run_sweep(directory, lanes, title=title, about=about, options=options)
+    if code := watched(progress, len(lanes), console):
+        return code
     if options.process == 0:
         from jaxstyle.report import write_report
 
         console.print(f"done → {write_report(directory)}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def watched(progress: Iterable[Progress], lanes: int, console: Console) -> int:
+    """Runs a sweep while showing its progress; returns 0, or 130 if it was interrupted."""
+    try:
+        show(progress, lanes, console)
+    except KeyboardInterrupt:
+        console.print("interrupted; the same command goes on from here", highlight=False)
+        return 130
     return 0
 
 
@@ -254,39 +216,6 @@ def join(coordinator: str | None, processes: int | None, process: int | None) ->
         reason = str(error).splitlines()[0]
         raise JaxstyleError(f"--distributed: {reason}; outside SLURM, Open MPI, Kubernetes, Cloud TPU give "
                             "--coordinator HOST:PORT --processes N --process I") from None
-
-
-def pictures(places: Sequence[Path]) -> list[Path]:
-    """Picture files, with folders replaced by the pictures in them.
-
-    Raises:
-      JaxstyleError: a folder without pictures.
-    """
-    found: list[Path] = []
-    for path in places:
-        inside = [path]
-        if path.is_dir():
-            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES)
-        if not inside:
-            raise JaxstyleError(f"{path}: there are no pictures in this folder")
-        found += inside
-    return found
-
-
-def crossed(photos: Sequence[Path], paintings: Sequence[Path], together: bool
-            ) -> dict[str, dict[str, Files]]:
-    """Files of every photo with every painting, by label; a label is empty where there is only one."""
-    def label(path: Path, among: Sequence[Path]) -> str:
-        if len(among) == 1:
-            return ""
-        return path.stem if sum(p.stem == path.stem for p in among) == 1 else str(path)
-
-    if together:
-        styles = {"": tuple(map(str, paintings))}
-    else:
-        styles = {label(path, paintings): (str(path),) for path in paintings}
-    return {label(photo, photos): {name: Files(content=str(photo), styles=chosen)
-                                   for name, chosen in styles.items()} for photo in photos}
 
 
 def best_available() -> str:

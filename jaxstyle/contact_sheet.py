@@ -30,7 +30,8 @@ class Grid:
 def grid_of(sweep: SweepRecord) -> Grid:
     """Two axes as rows and columns; one axis as a row, wrapped; the last of several axes as columns.
 
-    Snapshots, where there are any, are the columns, and every lane is a row.
+    Snapshots, where there are any, are the columns, and every lane is a row. Lanes that would leave more than
+    half of a grid empty stand in a row, too.
     """
     axes = sweep.plan["axes"]
     steps = sorted({step for lane in sweep.lanes for step in lane.snapshots})
@@ -46,6 +47,8 @@ def grid_of(sweep: SweepRecord) -> Grid:
     *others, last_axis = axes
     heads = list(itertools.product(*(axis["values"] for axis in others)))
     names = [axis["name"] for axis in others]
+    if len(heads) * len(last_axis["values"]) > 2 * len(sweep.lanes):
+        return wrapped(sweep, ", ".join([*names, last_axis["name"]]))
     cells = {}
     for lane in sweep.lanes:
         row = heads.index(tuple(lane.labels[name] for name in names))
@@ -56,7 +59,7 @@ def grid_of(sweep: SweepRecord) -> Grid:
 
 
 def wrapped(sweep: SweepRecord, name: str) -> Grid:
-    """One axis, in rows of at most `WRAP`; the captions stand below the pictures."""
+    """All lanes in rows of at most `WRAP`; below each picture its values of the axes `name`."""
     rows = max(1, -(-len(sweep.lanes) // WRAP))
     count = max(1, -(-len(sweep.lanes) // rows))
     cells = {divmod(i, count): (lane, lane.image) for i, lane in enumerate(sweep.lanes)}

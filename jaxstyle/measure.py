@@ -10,11 +10,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxstyle.errors import JaxstyleError
+from jaxstyle.fitting import fit
 from jaxstyle.losses import gram_matrix
 from jaxstyle.recipe import Recipe
 from jaxstyle.references import References
-from jaxstyle.stylize import fit
-from jaxstyle.weights import Weights
+from jaxstyle.weights import Weights, load_weights
 
 CONTENT_LAYERS = ("relu4_2",)
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
@@ -28,6 +29,20 @@ def yardstick(weights: Weights, recipe: Recipe) -> tuple[tuple[str, ...], tuple[
     layers = {type(term).__name__: term.layers for term in recipe.terms.values() if term.layers}
     some = tuple(sorted({layer for chosen in layers.values() for layer in chosen}))
     return layers.get("Content", some), layers.get("Gram", some)
+
+
+def judge_called(name: str) -> Weights:
+    """A network that can measure the results of any other: it has the paper's layers.
+
+    Raises:
+      JaxstyleError: there is none of this name, or it lacks them.
+    """
+    weights = load_weights(name)
+    missing = [layer for layer in CONTENT_LAYERS + STYLE_LAYERS if layer not in weights.network.layers]
+    if missing:
+        raise JaxstyleError(f"'{name}' cannot judge other networks: it has no layer {missing[0]}; "
+                            "use a VGG, e.g. vgg19-slim")
+    return weights
 
 
 def relative_distance(a: Array, b: Array) -> Array:
@@ -61,9 +76,10 @@ def mean(values: Sequence[Array]) -> Array:
     return sum(values, start=jnp.zeros(())) / len(values)
 
 
-def measured(weights: Weights, references: References, recipe: Recipe, image: Any) -> dict[str, float]:
-    """`distances` of a result at its last stage's size, as numbers."""
-    fitted = fit(references, recipe.stages[-1], recipe.style_scale)
+def measured(weights: Weights, references: References, recipe: Recipe, image: Any, stage: int = -1
+             ) -> dict[str, float]:
+    """`distances` of an image of the size of a stage (the last if not given), as numbers."""
+    fitted = fit(references, recipe.stages[stage], recipe.style_scale)
     content_layers, style_layers = yardstick(weights, recipe)
     values = distances(weights, fitted, jnp.asarray(image), content_layers, style_layers)
     return {name: float(value) for name, value in values.items()}

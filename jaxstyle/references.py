@@ -18,8 +18,13 @@ class References:
       content: the photograph `[H, W, 3]`, RGB in [0, 1]; None for pure texture synthesis.
       styles: the paintings, each `[H, W, 3]` of any size.
       start: image to start from, for `Start(base="image")`.
+      content_map: what is where in the result, `[H, W, M]` in [0, 1] with any number of channels: a
+        semantic map for terms that match patches. Without a content image it gives the result its shape.
+      style_maps: the same for each style; maps go with all styles and the content, or with none.
     """
 
     content: Any = None
     styles: tuple[Any, ...] = ()
     start: Any = None
+    content_map: Any = None
+    style_maps: tuple[Any, ...] = ()

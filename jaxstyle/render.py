@@ -13,12 +13,13 @@ import jax
 from rich.console import Console
 
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.fitting import canvas, fit
 from jaxstyle.images import load_alpha, resize_to, save
 from jaxstyle.progress import shown
 from jaxstyle.recipe import Recipe
 from jaxstyle.references import References
 from jaxstyle.runs import TEXT_KEY, Files, device_name, manifest
-from jaxstyle.stylize import Snapshot, canvas, fit, memory_to_run, stylize_iter
+from jaxstyle.stylize import Snapshot, memory_to_run, stylize_iter
 from jaxstyle.weights import Weights
 
 INTERRUPTED = 130
@@ -49,7 +50,7 @@ def check_output(path: Path, force: bool, snapshots: Sequence[Path] = ()) -> Non
 def headline(weights: Weights, references: References, recipe: Recipe) -> str:
     """Device, size of the result, network and memory of a run, in one line."""
     fitted = fit(references, recipe.stages[-1], recipe.style_scale)
-    height, width, _ = canvas(fitted.content, fitted.styles).shape
+    height, width = canvas(fitted).shape[:2]
     cores = f", {os.cpu_count()} cores" if jax.default_backend() == "cpu" else ""
     advice = ""
     if weights.name == "random":

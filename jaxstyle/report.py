@@ -18,7 +18,7 @@ from jaxstyle.contact_sheet import contact_sheet
 from jaxstyle.pytrees import paths
 from jaxstyle.report_data import LaneRecord, SweepRecord, read_sweep
 from jaxstyle.report_plots import loss_curves, scatter, write_figure
-from jaxstyle.runs import recipe_from_json
+from jaxstyle.runs import recipe_from_json, recorded_entries
 
 PAGE, SHEET, CURVES, SCATTER = "report.html", "contact-sheet.png", "loss-curves.png", "distances.png"
 THUMBNAIL, CURVE_POINTS, EMBED_BYTES = 320, 240, 60_000_000
@@ -70,6 +70,7 @@ def page_data(sweep: SweepRecord, embed: bool) -> dict[str, Any]:
         "created": plan["created"], "device": plan["device"], "devices": plan.get("devices", 1),
         "versions": plan["versions"], "status": plan["status"], "varied": plan.get("varied", []),
         "references": references_data(sweep), "front": front, "knee": knee,
+        "yardstick": sweep.yardstick(),
         "lanes": [lane_data(sweep, lane, embed) for lane in sweep.lanes],
     }
 
@@ -93,6 +94,7 @@ def lane_data(sweep: SweepRecord, lane: LaneRecord, embed: bool) -> dict[str, An
     return {
         "id": lane.index, "name": lane.name, "labels": dict(lane.labels), "status": lane.status,
         **{key: record.get(key) for key in keep}, "weights": record.get("weights", {}).get("name"),
+        "judge": lane.judge if lane.measured else None,
         "settings": settings, "curve": curve_data(lane),
         "image": picture(lane.image) if lane.image else None,
         "snapshots": [{"step": step, **picture(path)} for step, path in lane.snapshots.items()],
@@ -111,10 +113,8 @@ def references_data(sweep: SweepRecord) -> list[dict[str, str]]:
     """Small pictures of the inputs that can still be found, each once."""
     found: dict[str, dict[str, str]] = {}
     for lane in sweep.lanes:
-        given = lane.manifest.get("references", {})
-        kinds = [("photo", given.get("content")), *(("style", style) for style in given.get("styles", ()))]
-        for kind, entry in kinds:
-            if entry and entry["path"] not in found and Path(entry["path"]).is_file():
+        for kind, entry in recorded_entries(lane.manifest.get("references", {})):
+            if entry["path"] not in found and Path(entry["path"]).is_file():
                 with Image.open(entry["path"]) as image:
                     small = image.convert("RGB")
                 small.thumbnail((THUMBNAIL, THUMBNAIL))

@@ -31,7 +31,7 @@ class LaneRecord:
 
     @property
     def status(self) -> str:
-        """running, finished, failed or waiting."""
+        """running, finished, stopped, failed or waiting."""
         return self.manifest.get("status", "waiting")
 
     @property
@@ -43,6 +43,17 @@ class LaneRecord:
         """Distance from content or style; not a number where it was not measured."""
         return self.manifest.get("distances", {}).get(which, math.nan)
 
+    @property
+    def measured(self) -> bool:
+        """Whether both distances are there."""
+        return math.isfinite(self.distance("content") + self.distance("style"))
+
+    @property
+    def judge(self) -> str:
+        """Name of the network that measured the distances."""
+        name = (self.manifest.get("judge") or self.manifest.get("weights") or {}).get("name", "")
+        return Path(name).stem if name.endswith(".safetensors") else name
+
 
 @dataclass(frozen=True)
 class SweepRecord:
@@ -52,8 +63,25 @@ class SweepRecord:
     plan: Mapping[str, Any]
     lanes: Sequence[LaneRecord]
 
+    def judges(self) -> list[str]:
+        """The networks that measured distances, each once."""
+        return sorted({lane.judge for lane in self.lanes if lane.measured})
+
+    def yardstick(self) -> str:
+        """By which network distances were measured, as a sentence."""
+        judges = self.judges()
+        if len(judges) > 1:
+            return (f"Measured by several networks ({', '.join(judges)}): lanes of different ones cannot be "
+                    "compared, and there is no Pareto front.")
+        return f"Measured by {judges[0]}." if judges else ""
+
     def front(self) -> tuple[list[int], int | None]:
-        """Lanes on the Pareto front of content and style distance, and its knee."""
+        """Lanes on the Pareto front of content and style distance, and its knee.
+
+        There is none of distances that several networks measured.
+        """
+        if len(self.judges()) > 1:
+            return [], None
         # A lane that was stopped on the way may look good only because it hardly moved.
         points = [(lane.distance("content"), lane.distance("style")) if lane.status == FINISHED
                   else (math.nan, math.nan) for lane in self.lanes]

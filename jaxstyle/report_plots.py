@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import textwrap
 from pathlib import Path
 
 import matplotlib
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 
 from jaxstyle.atomic import write_whole
 from jaxstyle.report_data import SweepRecord
+from jaxstyle.sweep_files import STOPPED
 
 MANY = 14
 
@@ -40,13 +42,16 @@ def loss_curves(sweep: SweepRecord) -> Figure:
 
 
 def scatter(sweep: SweepRecord) -> Figure:
-    """Relative distance from the photo against that from the painting; the Pareto front is drawn."""
+    """Relative distance from the photo against that from the painting; the Pareto front is drawn.
+
+    Lanes that were stopped on the way are hollow; the title says by which network distances were measured.
+    """
     figure = Figure(figsize=(7, 5), layout="constrained", dpi=130)
     axes = figure.subplots()
-    lanes = [lane for lane in sweep.lanes
-             if math.isfinite(lane.distance("content") + lane.distance("style"))]
+    lanes = [lane for lane in sweep.lanes if lane.measured]
     for lane, colour in zip(lanes, colours(len(lanes))):
-        axes.plot(lane.distance("content"), lane.distance("style"), "o", color=colour)
+        axes.plot(lane.distance("content"), lane.distance("style"), "o", color=colour,
+                  mfc="none" if lane.status == STOPPED else colour)
         if len(lanes) <= MANY:
             axes.annotate(", ".join(lane.labels.values()) or str(lane.index),
                           (lane.distance("content"), lane.distance("style")), xytext=(5, 4),
@@ -60,8 +65,12 @@ def scatter(sweep: SweepRecord) -> Figure:
         axes.plot(lane.distance("content"), lane.distance("style"), "o", ms=12, mfc="none", mec="#d33",
                   label="knee")
         axes.legend(frameon=False, fontsize=8)
+    heights = [lane.distance("style") for lane in lanes]
+    wide = heights and max(heights) > 5 * min(heights) > 0
     axes.set(xlabel="distance from the photo (content)", ylabel="distance from the painting (style)",
-             yscale="log" if line and min(y for _, y in line) > 0 else "linear")
+             yscale="log" if wide else "linear")
+    axes.margins(x=0.12)  # room for the names
+    axes.set_title(textwrap.fill(sweep.yardstick(), 100), fontsize=8, color="#555555")
     axes.grid(alpha=0.25)
     return figure
 

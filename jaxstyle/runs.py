@@ -31,6 +31,8 @@ class Files:
     content: str | None = static(default=None)
     styles: tuple[str, ...] = static(default=())
     start: str | None = static(default=None)
+    content_map: str | None = static(default=None)
+    style_maps: tuple[str, ...] = static(default=())
 
 
 def load_references(files: Files) -> References:
@@ -39,6 +41,8 @@ def load_references(files: Files) -> References:
         content=load(files.content) if files.content else None,
         styles=tuple(load(path) for path in files.styles),
         start=load(files.start) if files.start else None,
+        content_map=load(files.content_map) if files.content_map else None,
+        style_maps=tuple(load(path) for path in files.style_maps),
     )
 
 
@@ -47,17 +51,27 @@ def manifest(recipe: Recipe, files: Files, weights: Weights, **outcome: Any) -> 
     def entry(path: str | None) -> dict[str, str] | None:
         return None if path is None else {"path": str(Path(path).resolve()), "sha256": sha256(path)}
 
+    references: dict[str, Any] = {
+        "content": entry(files.content), "styles": [entry(p) for p in files.styles],
+        "start": entry(files.start)}
+    if files.content_map:
+        references |= {"content_map": entry(files.content_map),
+                       "style_maps": [entry(p) for p in files.style_maps]}
     return {
         "format": FORMAT,
         "recipe": to_json(recipe),
-        "references": {"content": entry(files.content), "styles": [entry(p) for p in files.styles],
-                       "start": entry(files.start)},
-        "weights": {"name": absolute(weights.name), "sha256": weights.sha256},
+        "references": references,
+        "weights": identity(weights),
         "versions": {"python": platform.python_version(),
                      **{name: version(name) for name in ("jaxstyle", "jax", "jaxlib", "jaxopt", "optax")}},
         "device": device_name(),
         **outcome,
     }
+
+
+def identity(weights: Weights) -> dict[str, str]:
+    """What a manifest says of weights: their name and hash."""
+    return {"name": absolute(weights.name), "sha256": weights.sha256}
 
 
 def absolute(name: str) -> str:
@@ -124,16 +138,32 @@ def recorded_files(data: Mapping[str, Any], given: Files, beside: Path) -> Files
             raise JaxstyleError(f"{found}: is not the file that was used (its SHA-256 differs)")
         return str(found)
 
-    overrides = given.styles or (None,) * len(recorded["styles"])
-    if len(overrides) != len(recorded["styles"]):
-        raise JaxstyleError(f"the picture was made from {len(recorded['styles'])} styles, "
-                            f"not {len(overrides)}")
+    def find_all(key: str, overrides: tuple[str, ...], option: str) -> tuple[str, ...]:
+        entries = recorded.get(key, [])
+        if overrides and len(overrides) != len(entries):
+            raise JaxstyleError(f"the picture was made from {len(entries)} {key.replace('_', ' ')}, "
+                                f"not {len(overrides)}")
+        return tuple(str(find(entry, override, option))
+                     for entry, override in zip(entries, overrides or (None,) * len(entries)))
+
     return Files(
         content=find(recorded["content"], given.content, "--content"),
-        styles=tuple(str(find(entry, override, "--style"))
-                     for entry, override in zip(recorded["styles"], overrides)),
+        styles=find_all("styles", given.styles, "--style"),
         start=find(recorded["start"], given.start, "--start"),
+        content_map=find(recorded.get("content_map"), given.content_map, "--content-map"),
+        style_maps=find_all("style_maps", given.style_maps, "--style-map"),
     )
+
+
+def recorded_entries(references: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
+    """Every reference file of a manifest: what it is and {"path", "sha256"}."""
+    kinds = {"photo": "content", "style": "styles", "start": "start", "map": "content_map",
+             "map of the style": "style_maps"}
+    found = []
+    for kind, key in kinds.items():
+        entries = references.get(key) or []
+        found += [(kind, entry) for entry in (entries if isinstance(entries, list) else [entries])]
+    return found
 
 
 def recorded_weights(data: Mapping[str, Any], name: str | None = None) -> Weights:

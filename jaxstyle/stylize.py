@@ -13,10 +13,11 @@ import numpy as np
 from jax import Array, lax
 
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.images import resize, resize_to
+from jaxstyle.fitting import canvas, first_image, fit
+from jaxstyle.images import resize_to
 from jaxstyle.objective import objective, targets
 from jaxstyle.pytrees import pytree, static
-from jaxstyle.recipe import Recipe, Stage, Start
+from jaxstyle.recipe import Recipe
 from jaxstyle.references import References
 from jaxstyle.solvers import MAX_STREAK, Search, begin_search, search_step
 from jaxstyle.weights import Weights
@@ -57,51 +58,6 @@ class Snapshot:
     steps: int = static()
 
 
-def fit(references: References, stage: Stage, style_scale: float) -> References:
-    """The reference images at the size of a stage, each with its own aspect ratio."""
-    if stage.size is None:
-        content, styles = references.content, references.styles
-    else:
-        content = references.content
-        if content is not None:
-            content = resize(content, stage.size, stage.by)
-        size = max(1, round(stage.size * style_scale))
-        styles = tuple(resize(style, size, stage.by) for style in references.styles)
-    shape = canvas(content, styles).shape
-    start = references.start
-    return References(content=content, styles=styles,
-                      start=None if start is None else resize_to(start, shape[0], shape[1]))
-
-
-def canvas(content: Array | None, styles: tuple[Array, ...]) -> Array:
-    """The image whose shape the result has: the content, else the first style.
-
-    Raises:
-      JaxstyleError: there is neither.
-    """
-    if content is None and not styles:
-        raise JaxstyleError("neither a content nor a style image was given")
-    return styles[0] if content is None else content
-
-
-def first_image(references: References, start: Start, seed: Any) -> Array:
-    """The image a run begins with, in the shape of the (already fitted) content."""
-    like = canvas(references.content, references.styles)
-    height, width, _ = like.shape
-    base = {"content": references.content, "style": references.styles[0] if references.styles else None,
-            "image": references.start}[start.base]
-    if base is None and start.base != "content":
-        raise JaxstyleError(f"the recipe starts from the {start.base}, but none was given")
-    key = jax.random.key(seed)
-    if start.distribution == "normal":
-        noise = 0.5 + start.deviation * jax.random.normal(key, like.shape, like.dtype)
-    else:
-        noise = 0.5 + start.deviation * jax.random.uniform(key, like.shape, like.dtype, -1, 1)
-    if base is None:
-        return noise
-    return (1 - start.noise) * resize_to(base, height, width) + start.noise * noise
-
-
 def network_for(weights: Weights, recipe: Recipe) -> Weights:
     """The weights with the pooling and border of a recipe."""
     return weights.with_network(pooling=recipe.pooling, border=recipe.border)
@@ -131,7 +87,7 @@ def begin(
     if previous is None:
         x = first_image(fitted, recipe.start, recipe.seed)
     else:
-        height, width, _ = canvas(fitted.content, fitted.styles).shape
+        height, width = canvas(fitted).shape[:2]
         x = resize_to(previous, height, width, clip=False)
     return begin_search(recipe.solver, partial(objective, weights, recipe.terms, aims), x)
 

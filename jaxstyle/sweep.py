@@ -204,7 +204,11 @@ def ready_for(batch: Batch, index: int, search: Search) -> Weights:
 def _snapshot(batch: Batch, search: Search, losses: dict[str, np.ndarray], stage: int, step: int,
               **fields: Any) -> Lanes:
     real = jax.tree.map(lambda leaf: leaf[: batch.count], search)
-    alive = np.isfinite(np.asarray(real.best.value)) & (np.asarray(real.streak) < MAX_STREAK)
     shown = {name: values[: batch.count] for name, values in losses.items()}
-    return Lanes(images=jnp.clip(real.best.x, 0, 1), search=real, losses=shown, alive=alive, stage=stage,
-                 step=step, steps=batch.recipes.stages[stage].steps, **fields)
+    return Lanes(images=jnp.clip(real.best.x, 0, 1), search=real, losses=shown, alive=living(real),
+                 stage=stage, step=step, steps=batch.recipes.stages[stage].steps, **fields)
+
+
+def living(search: Search) -> np.ndarray:
+    """Which lanes `[n]` have not failed: see `Lanes.alive`."""
+    return np.isfinite(np.asarray(search.best.value)) & (np.asarray(search.streak) < MAX_STREAK)

@@ -28,7 +28,7 @@ import numpy as np
 from jaxstyle.atomic import write_whole
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images import save
-from jaxstyle.runs import TEXT_KEY
+from jaxstyle.runs import TEXT_KEY, recorded_entries
 from jaxstyle.solvers import Search
 from jaxstyle.sweep_plan import Lane, varied_paths
 
@@ -102,37 +102,57 @@ def read_json(path: Path) -> Any:
 def fingerprint(record: Mapping[str, Any]) -> str:
     """Hash of what makes a lane's result: its recipe, and its inputs by content."""
     references = json.loads(json.dumps(record["references"]))
-    for entry in [references["content"], references["start"], *references["styles"]]:
-        if entry:
-            del entry["path"]
+    for _, entry in recorded_entries(references):
+        del entry["path"]
     weights = record["weights"]["sha256"] or record["weights"]["name"]
     text = json.dumps([record["recipe"], references, weights], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def write_plan(directory: Path, lanes: Sequence[Lane], records: Sequence[Mapping[str, Any]], title: str,
-               about: str = "") -> None:
+               about: str = "", more: Mapping[str, Any] | None = None) -> None:
     """Record what a sweep is to do, before any work; a folder that holds the same plan is taken over.
+
+    Args:
+      more: further entries of the plan.
 
     Raises:
       JaxstyleError: the folder holds something else.
     """
     prints = [fingerprint(record) for record in records]
-    old = read_json(directory / MANIFEST)
-    others = directory.iterdir() if directory.is_dir() else ()
-    if old is None and any(path.name != INPUTS for path in others):
-        raise JaxstyleError(f"{directory}: is not empty and holds no sweep; choose another folder with -o")
-    if old is not None and (old.get("format") != FORMAT
-                            or [lane["fingerprint"] for lane in old["lanes"]] != prints):
-        raise JaxstyleError(f"{directory}: holds another sweep; choose another folder with -o")
+    old = held_plan(directory)
+    if old is not None and [lane["fingerprint"] for lane in old["lanes"]] != prints:
+        raise holds_another(directory)
     entries = [{"labels": dict(lane.labels), "fingerprint": key} for lane, key in zip(lanes, prints)]
-    (directory / "lanes").mkdir(parents=True, exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
     write_json(directory / MANIFEST, {
         "format": FORMAT, "title": title, "about": about, "status": RUNNING,
         "axes": axes_of(lanes), "varied": varied_paths(lanes), "lanes": entries,
         "created": (old or {}).get("created", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())),
         "versions": records[0]["versions"], "device": records[0]["device"], "devices": jax.device_count(),
+        **(more or {}),
     })
+
+
+def held_plan(directory: Path) -> dict[str, Any] | None:
+    """The plan that a folder holds; None if it is not there, or empty but for pictures made for the sweep
+    and what a kill may have left of the first plan.
+
+    Raises:
+      JaxstyleError: the folder holds something else.
+    """
+    plan = read_json(directory / MANIFEST)
+    others = directory.iterdir() if directory.is_dir() else ()
+    if plan is None and any(path.name != INPUTS and path.suffix != ".tmp" for path in others):
+        raise JaxstyleError(f"{directory}: is not empty and holds no sweep; choose another folder with -o")
+    if plan is not None and (not isinstance(plan, dict) or plan.get("format") != FORMAT):
+        raise holds_another(directory)
+    return plan
+
+
+def holds_another(directory: Path) -> JaxstyleError:
+    """What is said of a folder that belongs to another sweep."""
+    return JaxstyleError(f"{directory}: holds another sweep; choose another folder with -o")
 
 
 def axes_of(lanes: Sequence[Lane]) -> list[dict[str, Any]]:
@@ -159,9 +179,9 @@ def is_finished(folder: Path, record: Mapping[str, Any]) -> bool:
     return all(file_hash(folder / name) == digest for name, digest in found.get("files", {}).items())
 
 
-def set_status(directory: Path, status: str) -> None:
-    """Change the status of a sweep."""
-    write_json(directory / MANIFEST, {**(read_json(directory / MANIFEST) or {}), "status": status})
+def update_plan(directory: Path, **entries: Any) -> None:
+    """Change entries of a sweep's plan, such as its status."""
+    write_json(directory / MANIFEST, {**(read_json(directory / MANIFEST) or {}), **entries})
 
 
 def file_hash(path: Path) -> str | None:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from jaxstyle.runs import device_name
-from jaxstyle.sweep_runs import Progress
+from jaxstyle.sweep_batches import Progress
 
 LOG_SECONDS = 10.0
 

@@ -11,11 +11,12 @@ import jax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxstyle.fitting import canvas
 from jaxstyle.images import fit_shape
 from jaxstyle.recipe import Recipe
 from jaxstyle.references import References
 from jaxstyle.solvers import Search
-from jaxstyle.stylize import CHUNK_STEPS, canvas, memory_needed
+from jaxstyle.stylize import CHUNK_STEPS, memory_needed
 from jaxstyle.sweep import AXIS, Batch, advance_lanes, aim_lanes, begin_lanes, place, ready_for
 from jaxstyle.weights import Weights
 
@@ -46,7 +47,7 @@ def even_width(count: int, most: int, mesh: Mesh) -> int:
 
 def largest_stage(recipe: Recipe, references: References) -> tuple[int, int]:
     """Index of the stage with the largest image, and its pixels."""
-    height, width, _ = canvas(references.content, references.styles).shape
+    height, width = canvas(references).shape[:2]
     def pixels(index: int) -> int:
         stage = recipe.stages[index]
         shape = (height, width) if stage.size is None else fit_shape(height, width, stage.size, stage.by)

@@ -3,40 +3,73 @@
 Successive halving (Jamieson & Talwalkar 2016; Karnin, Koren & Somekh 2013) with two costs: candidates are
 ranked by Pareto fronts of their distances from photo and painting, and within a front by how alone they stand
 (NSGA-II, Deb et al. 2002), so that the whole range from faithful to painted stays covered.
+
+A search is a sweep whose lanes end at different steps. Its plan also holds, under "tune":
+
+    asked    what the command asked for: hash of recipe and inputs, number of candidates, seed, rungs
+    recipes  the candidates; measured once, then read from here, so that going on needs no second
+             measurement to come out the same to the last bit
+    rungs    the rounds so far; written when all candidates of a round have come to its step with their states
+             saved, and before the results of those it stops, so that each decision is made once
 """
 
 from __future__ import annotations
 
-import time
+import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 
 from jaxstyle.balance import measure_balance, roles, with_strength
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.measure import measured
 from jaxstyle.pareto import pareto_front
-from jaxstyle.pytrees import replace, stack
+from jaxstyle.pytrees import replace, to_json
 from jaxstyle.runs import manifest, recipe_from_json
-from jaxstyle.sweep import Batch, Lanes, lane_mesh, place, run_lanes
-from jaxstyle.sweep_files import FINISHED, STOPPED, lane_folder, set_status, write_plan
+from jaxstyle.sweep import lane_mesh
+from jaxstyle.sweep_batches import (
+    USUAL,
+    Options,
+    Progress,
+    Running,
+    batches,
+    chosen_width,
+    outcome_of,
+    references_of,
+    run_batch,
+    steps_before,
+    write_outcome,
+)
+from jaxstyle.sweep_files import (
+    FINISHED,
+    STOPPED,
+    fingerprint,
+    finite,
+    held_plan,
+    holds_another,
+    is_finished,
+    lane_folder,
+    update_plan,
+    write_plan,
+)
 from jaxstyle.sweep_plan import Lane, for_sweeps
-from jaxstyle.sweep_runs import Running, note, outcome_of, references_of, write_outcome
-from jaxstyle.sweep_width import fitting_width
 from jaxstyle.weights import Weights, load_weights
 
 LAYER_SPREAD = 0.8
 KEEP_AT_LEAST = 4
+NOWHERE = (math.nan, math.nan)
+Ends = dict[int, tuple[dict[str, Any], np.ndarray]]
+"""Candidate -> what a manifest says of its end, and its image."""
 
 
 @dataclass(frozen=True)
 class Rung:
-    """A round of halving: candidates that ran, to which step, with which distances; those that go on."""
+    """A round of halving: candidates that ran, to which step (over all stages), with which distances (not a
+    number for one that failed), and those that go on; after the last round, those that finished."""
 
     step: int
     ran: tuple[int, ...]
@@ -51,10 +84,8 @@ def candidates(weights: Weights, lane: Lane, count: int, seed: int) -> list[Lane
     candidate keeps the recipe's own.
 
     Raises:
-      JaxstyleError: fewer than two, several stages, or a recipe that has nothing to balance.
+      JaxstyleError: a recipe that has nothing to balance.
     """
-    if count < 2:
-        raise JaxstyleError("--candidates takes a number of at least 2")
     balance = measure_balance(weights, references_of(lane.files), lane.recipe)
     rng = np.random.default_rng(seed)
     made = []
@@ -76,11 +107,11 @@ def candidates(weights: Weights, lane: Lane, count: int, seed: int) -> list[Lane
 
 
 def ranked(points: Mapping[int, tuple[float, float]]) -> list[int]:
-    """Best first: by front, and within a front by crowding distance, ends first."""
+    """Best first: by front, and within a front by crowding distance, ends first. All must be finite."""
     left, order = dict(points), []
     while left:
         names = list(left)
-        front = [names[i] for i in pareto_front([left[name] for name in names])] or names
+        front = [names[i] for i in pareto_front([left[name] for name in names])]
         order += sorted(front, key=lambda name: -crowding(name, front, points))
         left = {name: point for name, point in left.items() if name not in front}
     return order
@@ -101,88 +132,141 @@ def rungs(steps: int, count: int) -> list[int]:
     return sorted({max(1, round(steps / 2**k)) for k in range(halvings + 1)})
 
 
-def tune(directory: Path, lane: Lane, *, count: int = 16, seed: int = 0, title: str = "", about: str = "",
-         mesh: Mesh | None = None) -> Iterator[Rung]:
-    """Runs candidates into the folder of a sweep, halving them; yields after every rung.
+def going_on(count: int) -> int:
+    """How many of so many candidates the next round has."""
+    return min(count, max(KEEP_AT_LEAST, count // 2))
 
-    The recipe must have one stage. Stopped candidates keep their last picture and the status "stopped".
+
+def tune(directory: Path, lane: Lane, *, count: int = 16, seed: int = 0, title: str = "", about: str = "",
+         options: Options = USUAL, mesh: Mesh | None = None) -> Iterator[Progress]:
+    """Runs candidates into the folder of a sweep, halving them, or goes on where that was interrupted.
+
+    Rungs are steps over all stages, half, quarter … of the recipe's; a candidate climbs through its stages as
+    a lane of a sweep does, and its distances are measured at the size that it has at the rung. Those
+    stopped keep their last picture and the status "stopped". `read_rungs` gives what was decided.
+
+    After an interruption, candidates with a result are left alone, others go on from their last state, and
+    what was decided stays decided; a candidate whose files are damaged is run again to where it was to end.
 
     Raises:
-      JaxstyleError: see `candidates`; or the folder holds something else.
+      JaxstyleError: see `candidates`; fewer than two of them; or the folder holds something else.
     """
-    if len(lane.recipe.stages) != 1:
-        raise JaxstyleError("tuning works at one size; choose a recipe with one stage, e.g. gatys-2015")
+    if count < 2:
+        raise JaxstyleError("--candidates takes a number of at least 2")
     mesh = mesh or lane_mesh()
+    references_of.cache_clear()  # files may have changed since another search of this process
     weights = load_weights(lane.weights)
     lane = Lane({}, for_sweeps(lane.recipe), lane.files, lane.weights)
-    lanes = candidates(weights, lane, count, seed)
-    records = [manifest(each.recipe, each.files, weights, labels=dict(each.labels)) for each in lanes]
-    write_plan(directory, lanes, records, title, about)
-    runs = [Running(i, each, record, lane_folder(directory, i))
-            for i, (each, record) in enumerate(zip(lanes, records))]
-    references = references_of(lane.files)
-    width = fitting_width(weights, [references] * count, [each.recipe for each in lanes], mesh)
-    states: dict[int, Lanes] = {}
-    alive = list(range(count))
-    steps = rungs(lane.recipe.stages[0].steps, count)
+    steps = rungs(lane.recipe.total_steps, count)
+    runs = planned(directory, lane, weights, count, seed, steps, title, about)
+    # One width for all rounds: one program for each stage, and the same numbers wherever it was interrupted.
+    width = chosen_width(runs, weights, options, mesh) // mesh.devices.size
+    options = dataclasses.replace(options, width=width)
+    decided = {rung.step: rung for rung in read_rungs(directory)}
+    alive, made, total = tuple(range(count)), dict.fromkeys(range(count), 0), lane_steps(steps, count)
     for step in steps:
-        for i in range(0, len(alive), width):
-            some = alive[i : i + width]
-            batch = place(weights, [references] * len(some), [lanes[j].recipe for j in some], width, mesh)
-            for j, state in zip(some, climb([runs[j] for j in some], batch, gathered(states, some), step)):
-                states[j] = state
-        points = {j: point_of(weights, runs[j], states[j]) for j in alive}
-        order = ranked(points)
-        kept = sorted(order) if step == steps[-1] else sorted(order[: max(KEEP_AT_LEAST, len(order) // 2)])
-        for j in alive:
-            if j not in kept or step == steps[-1]:
-                finish(runs[j], states.pop(j), weights, STOPPED if j not in kept else FINISHED)
-        yield Rung(step, tuple(alive), points, tuple(kept))
-        alive = kept
-    set_status(directory, FINISHED)
+        rung, ends = decided.get(step), Ends()
+        waiting = [runs[i] for i in alive if rung is None or unwritten(runs[i], rung, steps)]
+        made.update(dict.fromkeys(alive if rung else (), step))
+        for some, batch, resume in batches(waiting, weights, options, mesh):
+            for at in run_batch(some, batch, resume, options, until=step):
+                done = steps_before(batch.recipes, at.stage) + at.step
+                made.update((run.index, done) for run in some)
+                if at is not resume:
+                    yield Progress(sum(made.values()), total, count - len(alive),
+                                   tuple(run.index for run in some), at, at.stage, len(lane.recipe.stages))
+            ends.update((run.index, outcome_of(run, at, i, weights)) for i, run in enumerate(some))
+        if rung is None:
+            rung = decide(step, alive, ends, last=step == steps[-1])
+            write_rung(directory, rung)
+        write_ends(runs, ends, rung, steps)
+        alive = rung.kept
+    update_plan(directory, status=FINISHED)
 
 
-def gathered(states: Mapping[int, Lanes], some: Sequence[int]) -> Lanes | None:
-    """The states of lanes, all at one step, as one batch."""
-    if some[0] not in states:
-        return None
-    first = states[some[0]]
-    search = stack([states[j].search for j in some])
-    return Lanes(images=search.best.x, search=search, losses={}, alive=np.ones(len(some), bool), stage=0,
-                 step=first.step, steps=first.steps)
+def planned(directory: Path, lane: Lane, weights: Weights, count: int, seed: int, steps: Sequence[int],
+            title: str, about: str) -> list[Running]:
+    """The candidates, from the plan in the folder or measured and written there (see the top).
+
+    Raises:
+      JaxstyleError: the folder holds something else.
+    """
+    asked = {"fingerprint": fingerprint(manifest(lane.recipe, lane.files, weights)), "candidates": count,
+             "seed": seed, "rungs": list(steps)}
+    old = held_plan(directory)
+    if old is None:
+        lanes = candidates(weights, lane, count, seed)
+        search = {"asked": asked, "recipes": [to_json(each.recipe) for each in lanes], "rungs": []}
+    else:
+        search = old.get("tune", {})
+        if search.get("asked") != asked:
+            raise holds_another(directory)
+        lanes = [Lane(entry["labels"], recipe_from_json(recipe), lane.files, lane.weights)
+                 for entry, recipe in zip(old["lanes"], search["recipes"])]
+    records = [manifest(each.recipe, each.files, weights, labels=dict(each.labels)) for each in lanes]
+    write_plan(directory, lanes, records, title, about, more={"tune": search})
+    return [Running(i, each, record, lane_folder(directory, i))
+            for i, (each, record) in enumerate(zip(lanes, records))]
 
 
-def climb(runs: Sequence[Running], batch: Batch, resume: Lanes | None, step: int) -> list[Lanes]:
-    """Runs a batch up to a step, and gives each lane's state there, on the host."""
-    for run in runs:
-        run.folder.mkdir(parents=True, exist_ok=True)
-    began, before = time.monotonic(), 0.0
-    earlier = [run.history.seconds[-1] if run.history.seconds else 0.0 for run in runs]
-    fresh = resume is None
-    for at in run_lanes(batch, stops=(step,), resume=resume):
-        now = time.monotonic() - began
-        note(runs, at, 0, before, now, first=fresh, earlier=earlier)
-        fresh, before = False, now
-        if at.step >= step:
-            break
-    search = jax.device_get(at.search)
-    return [Lanes(images=np.clip(search.best.x[i], 0, 1), losses={}, alive=at.alive[i : i + 1], stage=0,
-                  search=jax.tree.map(lambda leaf: leaf[i], search), step=at.step, steps=at.steps)  # noqa: B023
-            for i in range(len(runs))]
+def decide(step: int, ran: Sequence[int], ends: Ends, last: bool) -> Rung:
+    """What is decided at a rung: the better half goes on; at the last, all that have not failed are kept."""
+    points = {i: NOWHERE for i in ran}
+    for i in ran:
+        outcome, _ = ends[i]
+        if outcome["status"] == FINISHED:
+            points[i] = outcome["distances"]["content"], outcome["distances"]["style"]
+    order = ranked({i: point for i, point in points.items() if np.isfinite(point).all()})
+    return Rung(step, tuple(ran), points, tuple(sorted(order if last else order[: going_on(len(ran))])))
 
 
-def point_of(weights: Weights, run: Running, state: Lanes) -> tuple[float, float]:
-    """Distances of a candidate from photo and painting."""
-    found = measured(weights, references_of(run.lane.files), run.lane.recipe, state.images)
-    return found["content"], found["style"]
+def ending(rung: Rung, steps: Sequence[int]) -> set[int]:
+    """Candidates whose result a rung is: those that it stops, and at the last all."""
+    return set(rung.ran) if rung.step == steps[-1] else set(rung.ran) - set(rung.kept)
 
 
-def finish(run: Running, state: Lanes, weights: Weights, status: str) -> None:
-    """Write the result of a candidate."""
-    outcome = outcome_of(run, state.search.best, int(state.search.failures), bool(state.alive[0]))
-    if state.alive[0]:
-        outcome["status"] = status
-    write_outcome(run, outcome, np.asarray(state.images), weights)
+def unwritten(run: Running, rung: Rung, steps: Sequence[int]) -> bool:
+    """Whether a decided rung is the end of a candidate and yet its result is not there, or damaged."""
+    return run.index in ending(rung, steps) and not is_finished(run.folder, run.record)
+
+
+def write_ends(runs: Sequence[Running], ends: Ends, rung: Rung, steps: Sequence[int]) -> None:
+    """Write the results of those whose end a rung is."""
+    for i in sorted(ends.keys() & ending(rung, steps)):
+        outcome, image = ends[i]
+        stopped = i not in rung.kept and outcome["status"] == FINISHED
+        write_outcome(runs[i], {**outcome, "status": STOPPED} if stopped else outcome, image)
+
+
+def lane_steps(steps: Sequence[int], count: int) -> int:
+    """Steps of all candidates together, if none fails."""
+    total = before = 0
+    for step in steps:
+        total, count, before = total + count * (step - before), going_on(count), step
+    return total
+
+
+def write_rung(directory: Path, rung: Rung) -> None:
+    """Add a rung to the plan."""
+    search = (held_plan(directory) or {})["tune"]
+    points = {str(i): [finite(cost) for cost in point] for i, point in rung.points.items()}
+    entry = {"step": rung.step, "ran": rung.ran, "points": points, "kept": rung.kept}
+    update_plan(directory, tune={**search, "rungs": [*search["rungs"], entry]})
+
+
+def read_rungs(directory: Path) -> list[Rung]:
+    """The rungs that a search has come to so far.
+
+    Raises:
+      JaxstyleError: the folder holds no search.
+    """
+    plan = held_plan(directory)
+    if plan is None or "tune" not in plan:
+        raise JaxstyleError(f"{directory}: holds no search; make one with jaxstyle tune")
+    return [Rung(entry["step"], tuple(entry["ran"]),
+                 {int(i): (NOWHERE if None in point else (point[0], point[1]))
+                  for i, point in entry["points"].items()}, tuple(entry["kept"]))
+            for entry in plan["tune"]["rungs"]]
 
 
 def settings_line(record: Mapping[str, Any]) -> str:

@@ -30,17 +30,37 @@ def lanes(inputs: str, steps: int = 60):
 
 def run(inputs: str, output: str, cache: str) -> None:
     """A sweep that saves its state at every opportunity."""
-    import jax
+    from jaxstyle.sweep_batches import Options
+    from jaxstyle.sweep_runs import run_sweep
 
-    from jaxstyle.sweep_runs import Options, run_sweep
-
-    jax.config.update("jax_compilation_cache_dir", cache)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    importlib.import_module("jaxstyle.stylize").CHUNK_SECONDS = 0.0
+    cached(cache)
     options = Options(width=2, save_seconds=0.0, snapshots=(7,))
     for _ in run_sweep(Path(output), lanes(inputs), options=options):
         pass
+
+
+def cached(folder: str) -> None:
+    """Keep compiled programs, which need not be fast, and leave no step between two snapshots."""
+    import jax
+
+    jax.config.update("jax_compilation_cache_dir", folder)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    jax.config.update("jax_disable_most_optimizations", True)
+    importlib.import_module("jaxstyle.stylize").CHUNK_SECONDS = 0.0
+
+
+def in_child(fun, *arguments) -> int:
+    """The id of a process that calls a function."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            fun(*arguments)
+            os._exit(0)
+        except BaseException as error:
+            print(repr(error), flush=True)
+            os._exit(1)
+    return pid
 
 
 def kill(inputs: str, whole: str, killed: str, cache: str) -> None:
@@ -49,15 +69,7 @@ def kill(inputs: str, whole: str, killed: str, cache: str) -> None:
     import jaxstyle.sweep_runs  # noqa: F401
 
     def child(output: str) -> int:
-        pid = os.fork()
-        if pid == 0:
-            try:
-                run(inputs, output, cache)
-                os._exit(0)
-            except BaseException as error:
-                print(repr(error), flush=True)
-                os._exit(1)
-        return pid
+        return in_child(run, inputs, output, cache)
 
     assert os.waitpid(child(whole), 0)[1] == 0
     rng, kills, began = random.Random(1), 0, time.monotonic()
@@ -75,6 +87,50 @@ def kill(inputs: str, whole: str, killed: str, cache: str) -> None:
             shutil.rmtree(killed)
     print("kills", kills, flush=True)
     assert os.waitpid(child(killed), 0)[1] == 0
+
+
+def search(inputs: str, output: str, cache: str) -> None:
+    """A search over eight candidates of two stages, which saves its state at every opportunity."""
+    from tiny import tiny_recipe
+
+    from jaxstyle import replace
+    from jaxstyle.runs import Files
+    from jaxstyle.solvers import Adam
+    from jaxstyle.sweep_batches import Options
+    from jaxstyle.sweep_plan import Lane
+    from jaxstyle.tune import tune
+
+    cached(cache)
+    folder = Path(inputs)
+    files = Files(content=str(folder / "photo.png"), styles=(str(folder / "painting.png"),))
+    recipe = replace(tiny_recipe(10, (16, 24), solver=Adam()), {"start.noise": 0.3})
+    lane = Lane({}, recipe, files, str(folder / "tiny.safetensors"))
+    for _ in tune(Path(output), lane, count=8, options=Options(width=3, save_seconds=0.0)):
+        pass
+
+
+def kill_search(inputs: str, whole: str, killed: str, cache: str) -> None:
+    """The search in one go; then again, killed at three moments, each time gone on with."""
+    import jaxstyle.tune  # noqa: F401  (as above)
+
+    def there(pattern: str, text: str, count: int = 1):
+        def seen() -> bool:
+            return sum(text in path.read_text() for path in Path(killed).glob(pattern)) >= count
+        return seen
+
+    assert os.waitpid(in_child(search, inputs, whole, cache), 0)[1] == 0
+    begun, at_rung = there("lanes/*/manifest.json", "running", 5), there("manifest.json", '"step": 10')
+    for moment in (begun, at_rung, there("manifest.json", '"step": 20')):
+        pid, ended = in_child(search, inputs, killed, cache), 0
+        while not moment() and not ended:
+            time.sleep(0.001)
+            ended, status = os.waitpid(pid, os.WNOHANG)
+        if not ended:
+            os.kill(pid, signal.SIGKILL)
+            _, status = os.waitpid(pid, 0)
+            print("killed", flush=True)
+        assert os.WIFSIGNALED(status) or status == 0, status
+    assert os.waitpid(in_child(search, inputs, killed, cache), 0)[1] == 0
 
 
 def images(devices: str, inputs: str, output: str) -> None:
@@ -102,4 +158,4 @@ def images(devices: str, inputs: str, output: str) -> None:
 
 
 if __name__ == "__main__":
-    {"kill": kill, "images": images, "run": run}[sys.argv[1]](*sys.argv[2:])
+    {"kill": kill, "kill_search": kill_search, "images": images, "run": run}[sys.argv[1]](*sys.argv[2:])

@@ -1,4 +1,4 @@
-"""Strengths and tuning: what is promised of them, on a tiny network."""
+"""Strengths: what is promised of them, on a tiny network."""
 
 from collections import deque
 
@@ -7,18 +7,15 @@ import numpy as np
 import pytest
 from tiny import fast_to_compile, tiny_recipe, tiny_references, tiny_weights, write_inputs
 
-from jaxstyle import JaxstyleError, References, Stage, replace
+from jaxstyle import JaxstyleError, References, replace
 from jaxstyle.balance import balanced, measure_balance, rising, roles, spread, with_strength
 from jaxstyle.cli import main
+from jaxstyle.fitting import fit
 from jaxstyle.images import resize_to
 from jaxstyle.measure import distances, measured, yardstick
-from jaxstyle.pareto import pareto_front
-from jaxstyle.runs import Files, load_references, read_manifest, recipe_from_json
-from jaxstyle.stylize import fit, stylize_iter
+from jaxstyle.runs import read_manifest
+from jaxstyle.stylize import stylize_iter
 from jaxstyle.sweep_files import read_json
-from jaxstyle.sweep_plan import Lane
-from jaxstyle.tune import KEEP_AT_LEAST, crowding, ranked, rungs, tune
-from jaxstyle.weights import load_weights
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -111,54 +108,13 @@ def test_distances_are_relative():
     assert at["content"] == pytest.approx(0, abs=1e-6) and "style" not in at
 
 
-def test_ranking_by_fronts():
-    rng = np.random.default_rng(0)
-    points = {i: tuple(map(float, rng.random(2))) for i in range(20)}
-    order = ranked(points)
-    assert sorted(order) == list(range(20))
-    first = {list(points)[i] for i in pareto_front(list(points.values()))}
-    assert set(order[: len(first)]) == first
-    ends = {min(first, key=lambda i: points[i][k]) for k in (0, 1)}
-    assert set(order[:2]) == ends
-    assert crowding(1, [0, 1, 2], {0: (0, 1), 1: (0.5, 0.5), 2: (1, 0)}) == 2
-
-
-def test_rungs():
-    assert rungs(200, 16) == [50, 100, 200]
-    assert rungs(200, 4) == [200]
-    assert rungs(1, 16) == [1]
-
-
-def test_tuning(tmp_path):
-    inputs = write_inputs(tmp_path / "inputs")
-    files = Files(content=inputs["photo"], styles=(inputs["painting"],))
-    recipe = replace(base(24, 8), {"stages": (Stage(size=24, steps=8),)})
-    lane = Lane(labels={}, recipe=recipe, files=files, weights=inputs["weights"])
-    steps = list(tune(tmp_path / "run", lane, count=8))
-    assert [(rung.step, len(rung.ran), len(rung.kept)) for rung in steps] == [(4, 8, 4), (8, 4, 4)]
-    assert set(steps[0].kept) == set(sorted(ranked(steps[0].points)[:KEEP_AT_LEAST]))
-    records = [read_json(path) for path in sorted((tmp_path / "run").glob("lanes/*/manifest.json"))]
-    assert [r["status"] for r in records].count("stopped") == 4
-    for i, record in enumerate(records):
-        assert record["steps"] == (8 if i in steps[-1].kept else 4)
-    # A candidate that went on is what it would have been alone.
-    kept = steps[-1].kept[0]
-    alone = deque(stylize_iter(load_weights(inputs["weights"]), load_references(files),
-                               recipe_from_json(records[kept]["recipe"])), maxlen=1)[0]
-    assert records[kept]["loss"] == pytest.approx(float(alone.search.best.value), rel=1e-3)
-
-
-def test_commands(tmp_path, monkeypatch, capfd):
+def test_commands(tmp_path, monkeypatch):
     monkeypatch.setenv("JAXSTYLE_CACHE", str(tmp_path / "cache"))
     inputs = write_inputs(tmp_path / "inputs")
     common = ["--weights", inputs["weights"], "--recipe", "gatys-2015", "--size", "24", "--steps", "4",
               "--terms.content.layers", "relu2_1", "--terms.style.layers", "relu1_1,relu2_1",
               "--terms.style.layer_weights", "0.5,0.5"]
     pictures = [inputs["photo"], inputs["painting"]]
-    assert main(["tune", *pictures, "-o", str(tmp_path / "tune"), "--candidates", "4", *common]) == 0
-    printed = capfd.readouterr().err
-    assert "knee photo" in printed and "--terms.style.weight" in printed
-    assert (tmp_path / "tune" / "report.html").exists()
     weights = []
     for strength in ("0.2", "0.8"):
         out = tmp_path / f"{strength}.png"

@@ -62,6 +62,26 @@ def test_replay_is_bit_identical_also_after_the_inputs_have_moved(place, capsys)
     assert "SHA-256" in capsys.readouterr().err
 
 
+def test_semantic_maps_are_recorded_and_replayed(place, capsys):
+    for name, shape in (("map.png", (8, 10)), ("style-map.png", (9, 8))):
+        sides = np.zeros((*shape, 3), np.float32)
+        sides[:, : shape[1] // 2, 0], sides[:, shape[1] // 2 :, 1] = 1, 1
+        save(name, sides)
+    patches = ("--recipe", "patches", "--terms.style.layers", "relu2_1,relu3_1", "--steps", "30")
+    maps = ("--content-map", "map.png", "--style-map", "style-map.png")
+    assert stylize("-o", "plain.png", *patches) == 0
+    assert stylize("-o", "out.png", *patches, *maps) == 0
+    assert np.abs(load("out.png") - load("plain.png")).max() > 0.05  # by how much maps steer
+    assert len(read_manifest("out.png")["references"]["style_maps"]) == 1
+    assert main(["replay", "out.png", "-o", "again.png"]) == 0
+    np.testing.assert_array_equal(load("out.png"), load("again.png"))
+    Path("map.png").unlink()
+    assert main(["replay", "out.png", "-o", "third.png"]) == 2
+    assert "--content-map FILE" in capsys.readouterr().err
+    assert stylize("-o", "x.png", *patches, "--style-map", "style-map.png") == 2
+    assert "give a content map" in capsys.readouterr().err
+
+
 def test_replay_keeps_transparency(place):
     rgba = np.concatenate([load("photo.png"), np.full((32, 40, 1), 0.5)], -1)
     Image.fromarray((rgba * 255).astype(np.uint8)).save("photo.png")

@@ -10,8 +10,9 @@ from PIL import Image
 from tiny import fast_to_compile, write_inputs
 
 from jaxstyle.backbones import VGG
+from jaxstyle.sweep_batches import Options
 from jaxstyle.sweep_files import read_json
-from jaxstyle.sweep_runs import Options, grouped
+from jaxstyle.sweep_runs import grouped
 from jaxstyle.weights import random_weights, write_weights
 
 FOLDER = Path(__file__).parent.parent / "experiments"
@@ -39,9 +40,11 @@ def experiment(request, monkeypatch):
     return importlib.import_module(request.param)
 
 
-def arguments(inputs, output):
-    return ["--content", inputs["photo"], "--style", inputs["painting"], inputs["painting2"],
-            "-o", str(output), "--weights", inputs["weights"], "--quick", "--size", "32", "--steps", "2"]
+def arguments(inputs, output, maps):
+    given = ["--content-map", inputs["photo2"], "--style-map", inputs["painting2"]] if maps else []
+    return [*given, "--content", inputs["photo"], "--style", inputs["painting"], inputs["painting2"],
+            "-o", str(output), "--weights", inputs["weights"], "--judge", inputs["weights"],
+            "--quick", "--size", "32", "--steps", "3"]
 
 
 @pytest.mark.parametrize("experiment", NAMES, indirect=True)
@@ -55,8 +58,10 @@ def test_experiment(experiment, inputs, tmp_path, monkeypatch):
         return planned[-1:]
 
     out = tmp_path / "run"
+    maps = "--content-map" in experiment.__doc__
     snapshots = getattr(experiment, "snapshots", lambda setup: ())
-    assert runner.main(experiment.__doc__, few, snapshots, arguments(inputs, out)) == 0
+    judge = getattr(experiment, "judge", lambda setup: setup.judge)
+    assert runner.main(experiment.__doc__, few, snapshots, arguments(inputs, out, maps), judge) == 0
     with Image.open(out / "lanes" / "0000" / "image.png") as image:
         assert image.width >= 28
     assert read_json(out / "manifest.json")["title"] == experiment.__doc__.splitlines()[0].rstrip(".")

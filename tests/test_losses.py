@@ -13,6 +13,7 @@ from jaxstyle.losses import (
     TERMS,
     Content,
     Gram,
+    Patches,
     Pixel,
     Range,
     TotalVariation,
@@ -130,7 +131,9 @@ def every_term():
     gram = [Gram(layers=LAYERS, layer_weights=(1.0, 0.3), normalization=n)
             for n in ("paper", "neural-style", "gatys-notebook", "relative")]
     tv = [TotalVariation(form=f, reduction=r) for f in ("squared", "l1", "power") for r in ("mean", "sum")]
-    return [*content, *gram, *tv, Pixel(), Range()]
+    patches = [Patches(layers=LAYERS, layer_weights=(1.0, 0.3), size=2, matching=m, normalization=n)
+               for m, n in (("paper", "paper"), ("relative", "relative"), ("neural-doodle", "mean"))]
+    return [*content, *gram, *patches, *tv, Pixel(), Range()]
 
 
 def setting():
@@ -204,6 +207,11 @@ def test_blending_targets_differs_from_blending_losses_by_a_constant():
     (lambda: Content().target(References(), References()), "content image"),
     (lambda: Pixel().target(References(), References()), "content image"),
     (lambda: Gram().target(References(), References()), "style image"),
+    (lambda: Patches(matching="nearest"), "nearest"),
+    (lambda: Patches(normalization="sum"), "sum"),
+    (lambda: Patches(size=0), "size of at least 1"),
+    (lambda: Patches().target(References(), References()), "style image"),
+    (lambda: Patches(layers=LAYERS, size=3).target(*setting()[2:]), "too small for patches of 3×3"),
 ])
 def test_mistakes_are_named(make, message):
     with pytest.raises(JaxstyleError, match=message):

@@ -17,7 +17,7 @@ from jaxstyle.pytrees import to_json
 from jaxstyle.report import page, write_report
 from jaxstyle.report_data import read_sweep
 from jaxstyle.report_plots import loss_curves
-from jaxstyle.sweep_files import FORMAT, History, lane_folder, write_json, write_result
+from jaxstyle.sweep_files import FORMAT, History, lane_folder, read_json, write_json, write_result
 
 LOSSES = {("1", "0"): 5.0, ("1", "1"): 4.0, ("10", "0"): 9.0, ("10", "1"): 8.0, ("100", "0"): 30.0}
 
@@ -74,6 +74,21 @@ def test_contact_sheet_is_the_grid_of_the_axes(tmp_path):
     greys = {tuple(c) for c in sheet.reshape(-1, 3)}
     for i in range(4):  # the picture of every finished lane is on it
         assert (round((i + 1) / 8 * 255),) * 3 in greys
+
+
+def test_lanes_that_cross_few_axes_stand_in_rows(tmp_path):
+    """A search varies two things at once: in a grid nearly every cell would be empty."""
+    folder = made_sweep(tmp_path / "run")
+    plan = read_json(folder / "manifest.json")
+    names = [str(i) for i in range(6)]
+    for i, lane in enumerate(plan["lanes"]):
+        lane["labels"] = {"weight": names[i], "seed": names[-1 - i]}
+    axes = [{"name": "weight", "values": names}, {"name": "seed", "values": names}]
+    write_json(folder / "manifest.json", {**plan, "axes": axes})
+    grid = grid_of(read_sweep(folder))
+    assert sorted(grid.cells) == [(0, i) for i in range(6)]
+    assert grid.column_name == "weight, seed"
+    assert np.asarray(contact_sheet(read_sweep(folder))).shape[1] < 7 * 250
 
 
 def test_snapshots_are_columns(tmp_path):
@@ -158,13 +173,20 @@ def test_page_in_a_browser(tmp_path):
         assert it.run("return document.querySelectorAll('#curves polyline').length") == 5
         assert it.run("return document.querySelectorAll('#scatter circle').length") >= 5
         assert it.run("return document.querySelectorAll('#sheet img').length") == 9
+        assert it.run("return document.getElementById('yardstick').textContent") == "Measured by tiny."
         assert it.console() == []
 
 
 @needs_browser
 @pytest.mark.parametrize("width", [1280, 390])
 def test_nothing_overflows(tmp_path, width):
-    write_report(made_sweep(tmp_path / "run", title="A rather long title " * 6 + "x" * 60))
+    folder = made_sweep(tmp_path / "run", title="A rather long title " * 6 + "x" * 60)
+    plan = read_json(folder / "manifest.json")
+    for lane in plan["lanes"]:
+        lane["labels"]["seed"] += " with layer weights 0.25 0.26 0.32 0.07 0.11"
+    plan["axes"][1]["values"] = sorted({lane["labels"]["seed"] for lane in plan["lanes"]})
+    write_json(folder / "manifest.json", plan)
+    write_report(folder)
     with browser() as it:
         it.resize(width, 844)
         it.open((tmp_path / "run" / "report.html").as_uri())

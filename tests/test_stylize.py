@@ -11,13 +11,14 @@ import pytest
 from conftest import to64
 
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.fitting import first_image
 from jaxstyle.images import resize
 from jaxstyle.losses import Content, Gram, TotalVariation
 from jaxstyle.pytrees import replace, stack, unstack
 from jaxstyle.recipe import Recipe, Stage, Start
 from jaxstyle.references import References
 from jaxstyle.solvers import Adam, ArmijoLbfgs, Lbfgs
-from jaxstyle.stylize import first_image, memory_to_run, stylize, stylize_iter
+from jaxstyle.stylize import memory_to_run, stylize, stylize_iter
 
 # The package's attribute of that name is the function.
 loop = importlib.import_module("jaxstyle.stylize")

@@ -21,12 +21,13 @@ from jaxstyle import JaxstyleError, replace, stylize_iter, sweep, sweep_width
 from jaxstyle.cli import main
 from jaxstyle.losses import TotalVariation
 from jaxstyle.pytrees import pytree
-from jaxstyle.runs import recipe_from_json
+from jaxstyle.runs import Files, recipe_from_json
 from jaxstyle.solvers import Adam, ArmijoLbfgs, Lbfgs
 from jaxstyle.sweep import group_key, lane_mesh, place, run_lanes
+from jaxstyle.sweep_batches import Options
 from jaxstyle.sweep_files import load_state, read_json
 from jaxstyle.sweep_plan import Lane, axis_from, for_sweeps, plan, zipped
-from jaxstyle.sweep_runs import Files, Options, run_sweep
+from jaxstyle.sweep_runs import run_sweep
 from jaxstyle.sweep_width import even_width, fitting_width
 
 WORKER = Path(__file__).parent / "sweep_worker.py"

@@ -107,7 +107,7 @@ def squared_gram_distance(x: Array, target: Array, scale: Any = 1.0) -> Array:
 
 
 def nearest_patches(
-    x: Array, style: Array, size: int = 3, precision: str = "float32"
+    x: Array, style: Array, size: int = 3, precision: str = "float32", normalised: bool = True
 ) -> tuple[Array, Array]:
     """For every patch of `x` the style patch of greatest normalised correlation ⟨p, q⟩ / |q|.
 
@@ -117,9 +117,10 @@ def nearest_patches(
       x: `[H, W, C]`, style: `[Hs, Ws, C]`, both at least size×size.
       precision: "float32", or "bfloat16": products in bfloat16, where that is faster; then patches
         whose scores nearly tie may be exchanged.
+      normalised: False leaves out the division: the greatest ⟨p, q⟩.
 
     Returns:
       Flat index (row · (Ws − size + 1) + column) `[H − size + 1, W − size + 1]`, int32, and the score,
       of equal shape. Among equal scores the first column wins, then the first row.
     """
-    return _choose(patches).nearest_patches(x, style, size, precision)
+    return _choose(patches).nearest_patches(x, style, size, precision, normalised)

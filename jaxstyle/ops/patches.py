@@ -18,7 +18,7 @@ BLOCK_BYTES = 48 << 20
 
 
 def nearest_patches(
-    x: Array, style: Array, size: int = 3, precision: str = "float32"
+    x: Array, style: Array, size: int = 3, precision: str = "float32", normalised: bool = True
 ) -> tuple[Array, Array]:
     """Same as `reference.nearest_patches`."""
     x, style = lax.stop_gradient((x, style))
@@ -26,7 +26,7 @@ def nearest_patches(
     style_rows, style_columns = style.shape[0] - size + 1, style.shape[1] - size + 1
     product = jnp.bfloat16 if precision == "bfloat16" else x.dtype
     pixels = style.reshape(-1, style.shape[-1]).astype(product).T
-    inverse = 1 / jnp.maximum(patch_norms(style, size), NORM_FLOOR)
+    inverse = 1 / jnp.maximum(patch_norms(style, size), NORM_FLOOR) if normalised else 1
     row_bytes = x.shape[1] * pixels.shape[1] * x.dtype.itemsize
     block = min(rows, max(1, BLOCK_BYTES // row_bytes - size + 1))
     blocks = -(-rows // block)

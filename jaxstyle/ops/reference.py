@@ -133,7 +133,7 @@ def patches(x: Array, size: int) -> Array:
 
 
 def nearest_patches(
-    x: Array, style: Array, size: int = 3, precision: str = "float32"
+    x: Array, style: Array, size: int = 3, precision: str = "float32", normalised: bool = True
 ) -> tuple[Array, Array]:
     """For every patch of `x` the style patch of greatest normalised correlation.
 
@@ -143,6 +143,7 @@ def nearest_patches(
     Args:
       x: `[H, W, C]`, style: `[Hs, Ws, C]`, both at least size×size.
       precision: "bfloat16" lets the fast form take its products in bfloat16.
+      normalised: False leaves out the division by |q|.
 
     Returns:
       Flat index (row · (Ws − size + 1) + column) `[H − size + 1, W − size + 1]`, int32, and the score
@@ -151,8 +152,9 @@ def nearest_patches(
     del precision
     x, style = lax.stop_gradient((x, style))
     candidates = patches(style, size)
-    norms = jnp.maximum(patch_norms(style, size), NORM_FLOOR)
-    scores = jnp.einsum("hwk,rck->hwcr", patches(x, size), candidates) / norms.T
+    scores = jnp.einsum("hwk,rck->hwcr", patches(x, size), candidates)
+    if normalised:
+        scores = scores / jnp.maximum(patch_norms(style, size), NORM_FLOOR).T
     flat = scores.reshape(*scores.shape[:2], -1)
     column, row = jnp.divmod(jnp.argmax(flat, axis=-1), candidates.shape[0])
     return (row * candidates.shape[1] + column).astype(jnp.int32), jnp.max(flat, axis=-1)
