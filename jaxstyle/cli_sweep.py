@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 from jaxstyle import recipes
 from jaxstyle.balance import Balance, measure_balance, with_strength
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.host_devices import devices_that_pay, use_host_devices
+from jaxstyle.host_devices import use_host_devices
 from jaxstyle.memory import changes, mebibytes, parse_size
 from jaxstyle.overrides import override
 from jaxstyle.pytrees import replace
@@ -72,7 +71,7 @@ class Sweep:
     lanes: Annotated[int | None, arg(metavar="N")] = None
     """Lanes at once on each device; as many as fit and pay if not given."""
     host_devices: Annotated[int | None, arg(metavar="N")] = None
-    """On a CPU: spread the lanes over N devices that share its cores; as many as pay if not given."""
+    """On a CPU: spread the lanes over N devices that share its cores; one if not given."""
     snapshots: Annotated[tuple[int, ...], arg(metavar="STEP ...")] = ()
     """Keep each lane's picture after these steps too."""
     strength: Annotated[float | None, arg(metavar="0…1")] = None
@@ -98,39 +97,23 @@ class Sweep:
 
     def run(self, settings: Mapping[str, str], console: Console) -> int:
         """Run the sweep, or what is left of it, and write the report."""
-        self.spread(settings)
+        if self.host_devices is not None:
+            use_host_devices(self.host_devices)
         if self.distributed:
             join(self.coordinator, self.processes, self.process)
         memory = None if self.max_memory is None else parse_size(self.max_memory)
         options = Options(width=self.lanes, memory=memory, snapshots=self.snapshots,
                           save_seconds=self.save_every, process=jax.process_index(),
                           processes=jax.process_count(), judge=self.judge)
-        lanes = self.planned(settings, strengthener(self.weights or best_available()))
-        lanes = fitted(lanes, options, console)
+        lanes = fitted(self.planned(settings), options, console)
         return perform(self.output, lanes, options, console, title=self.title())
-
-    def spread(self, settings: Mapping[str, str]) -> None:
-        """Make devices of the CPU's cores where that was asked for or pays; nothing was computed yet.
-
-        Raises:
-          JaxstyleError: what was asked for cannot be had.
-        """
-        if self.host_devices is not None:
-            use_host_devices(self.host_devices)
-            return
-        count = devices_that_pay([lane.recipe for lane in self.planned(settings)])
-        if count > 1:
-            # In a process that has computed already the sweep is slower, but not wrong.
-            with contextlib.suppress(JaxstyleError):
-                use_host_devices(count)
 
     def title(self) -> str:
         """What the report is called."""
         return f"{self.content.stem} in the style of {self.painting.stem}"
 
-    def planned(self, settings: Mapping[str, str],
-                strengthen: Callable[[Recipe, Files, float], Recipe] | None = None) -> list[Lane]:
-        """The lanes that the options describe; without `strengthen`, their weights are not measured yet.
+    def planned(self, settings: Mapping[str, str]) -> list[Lane]:
+        """The lanes that the options describe.
 
         Raises:
           JaxstyleError: an option that makes no sense.
@@ -151,7 +134,7 @@ class Sweep:
             files = with_maps(files, self.content_map, dict(zip(map(str, paintings), self.style_map)))
         weights = self.weights or best_available()
         return plan(base, axes, files, weights, settings=settings, sized=self.sized,
-                    keep_solver=self.keep_solver, strengthen=strengthen, strength=self.strength)
+                    keep_solver=self.keep_solver, strengthen=strengthener(weights), strength=self.strength)
 
     def sized(self, recipe: Recipe) -> Recipe:
         """The recipe with the short flags applied."""

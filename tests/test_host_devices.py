@@ -8,23 +8,12 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
-from tiny import fast_to_compile, tiny_recipe, write_inputs
+from tiny import fast_to_compile, write_inputs
 
-from jaxstyle import JaxstyleError, Stage, host_devices, replace
+from jaxstyle import JaxstyleError
 from jaxstyle.cli import main
-from jaxstyle.host_devices import devices_that_pay, use_host_devices
+from jaxstyle.host_devices import use_host_devices
 from jaxstyle.sweep_files import read_json
-
-
-def test_a_device_per_core_for_enough_lanes_of_small_images(monkeypatch):
-    monkeypatch.setattr(host_devices, "cores", lambda: 4)
-    monkeypatch.setattr(host_devices, "LONGEST_SIDE", 32)
-    small, large = tiny_recipe(sizes=(16, 32)), tiny_recipe(sizes=(16, 33))
-    unknown = replace(small, {"stages": (Stage(size=None, steps=1),)})
-    assert devices_that_pay([small] * 4) == devices_that_pay([small] * 9) == 4
-    assert devices_that_pay([small] * 3) == 1
-    assert devices_that_pay([small] * 4 + [large]) == 1
-    assert devices_that_pay([unknown] * 4) == 1
 
 
 def test_only_before_anything_was_computed():
