@@ -22,8 +22,9 @@ from benchmark_jax import compiled, raw_weights
 from jax import Array, lax
 
 from jaxstyle import Recipe, References, Stage, recipes, replace, solvers, stylize_iter
+from jaxstyle.fitting import first_image
 from jaxstyle.objective import objective
-from jaxstyle.stylize import aim, first_image, network_for
+from jaxstyle.stylize import aim, network_for
 from jaxstyle.sweep import lane_mesh, place, run_lanes
 from jaxstyle.sweep_width import fitting_width
 
