@@ -86,7 +86,7 @@ def network(size: int, ways: str, half: bool) -> Iterator[Part]:
     for name, k, i, o, stride, up in common.FAST_NETWORK:
         before, side = side, side * up // stride
         n, some = BYTES * side**2 * o, ways.replace("g", "") if name == "c1" else ways
-        if up == 2 and half and has_winograd(k, i, o):  # four images of the size before, side by side
+        if up == 2 and has_winograd(k, i, o):  # four images of the size before, side by side
             yield from conv(before, k, i, 4 * o, some, half)
         else:
             yield from conv(side, k, i, o, some, half, before=None if before == side else before)

@@ -260,8 +260,8 @@ def upsample_conv(
                         precision=lax.Precision.HIGHEST)
     outputs = kernel.shape[3]
     wide = {"kernel": folded.reshape(3, 3, -1, 4 * outputs), "bias": jnp.tile(bias, 4)}
-    if isinstance(form := params.get("forward"), tuple) and form[0].dtype == jnp.bfloat16:
-        wide = prepare(wide, "bfloat16")
+    if isinstance(form := params.get("forward"), tuple):
+        wide = prepare(wide, "bfloat16" if form[0].dtype == jnp.bfloat16 else "float32")
     y = conv(x, wide, border="zero" if border == "zero" else "replicate", relu=relu)
     height, width = x.shape[:2]
     return y.reshape(height, width, 2, 2, outputs).transpose(0, 2, 1, 3, 4) \
