@@ -20,6 +20,7 @@ from tyro.conf import arg
 from jaxstyle import JaxstyleError, load, recipes, replace, save
 from jaxstyle.cli import best_available, use_compilation_cache
 from jaxstyle.cli_sweep import perform
+from jaxstyle.host_devices import use_host_devices
 from jaxstyle.recipe import Recipe
 from jaxstyle.runs import Files
 from jaxstyle.sweep_batches import Options
@@ -113,6 +114,7 @@ def main(about: str | None, lanes: Callable[[Setup], Sequence[Lane]],
         setup = tyro.cli(Setup, description=about or "", args=arguments,
                          config=(tyro.conf.FlagCreatePairsOff,))
         use_compilation_cache()
+        use_host_devices()
         options = Options(width=setup.lanes, snapshots=snapshots(setup), judge=judge(setup))
         return perform(setup.output, lanes(setup), options, console, title=title.rstrip("."),
                        about=unwrapped(rest))

@@ -71,7 +71,7 @@ class Sweep:
     lanes: Annotated[int | None, arg(metavar="N")] = None
     """Lanes at once on each device; as many as fit and pay if not given."""
     host_devices: Annotated[int | None, arg(metavar="N")] = None
-    """On a CPU: spread the lanes over N devices that share its cores; one if not given."""
+    """On a CPU: spread the lanes over N devices that share its cores; as many as pay if not given."""
     snapshots: Annotated[tuple[int, ...], arg(metavar="STEP ...")] = ()
     """Keep each lane's picture after these steps too."""
     strength: Annotated[float | None, arg(metavar="0…1")] = None
@@ -97,8 +97,7 @@ class Sweep:
 
     def run(self, settings: Mapping[str, str], console: Console) -> int:
         """Run the sweep, or what is left of it, and write the report."""
-        if self.host_devices is not None:
-            use_host_devices(self.host_devices)
+        use_host_devices(self.host_devices)
         if self.distributed:
             join(self.coordinator, self.processes, self.process)
         memory = None if self.max_memory is None else parse_size(self.max_memory)

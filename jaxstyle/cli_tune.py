@@ -13,6 +13,7 @@ from tyro.conf import Positional, arg
 from jaxstyle import recipes
 from jaxstyle.cli_sweep import best_available, fitted, watched
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.host_devices import use_host_devices
 from jaxstyle.memory import parse_size
 from jaxstyle.overrides import override
 from jaxstyle.report_data import read_sweep
@@ -59,6 +60,7 @@ class Tune:
 
         if not self.paintings:
             raise JaxstyleError("no painting was given; try: jaxstyle tune photo.jpg art.jpg -o runs/tune")
+        use_host_devices()
         base = recipes.with_steps(recipes.with_size(recipes.named(self.recipe), self.size), self.steps)
         files = Files(content=str(self.content), styles=tuple(map(str, self.paintings)))
         options = Options(memory=None if self.max_memory is None else parse_size(self.max_memory),

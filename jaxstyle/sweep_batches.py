@@ -22,7 +22,7 @@ from jaxstyle.references import References
 from jaxstyle.runs import Files, identity, load_references
 from jaxstyle.solvers import Search
 from jaxstyle.stylize import aim, begin, network_for
-from jaxstyle.sweep import Batch, Lanes, lane_mesh, living, place, run_lanes
+from jaxstyle.sweep import Batch, Lanes, living, place, run_lanes
 from jaxstyle.sweep_files import (
     FAILED,
     FINISHED,
@@ -38,7 +38,7 @@ from jaxstyle.sweep_files import (
     write_result,
 )
 from jaxstyle.sweep_plan import Lane
-from jaxstyle.sweep_width import fitting_width
+from jaxstyle.sweep_width import fitting_mesh, fitting_width
 from jaxstyle.weights import Weights
 
 
@@ -109,7 +109,8 @@ def batches(waiting: Sequence[Running], weights: Weights, options: Options, mesh
     """
     if not waiting:
         return
-    mesh = lane_mesh(list(mesh.devices.flat[: len(waiting)]))
+    mesh = fitting_mesh(weights, [references_of(run.lane.files) for run in waiting],
+                        [run.lane.recipe for run in waiting], mesh, options.width, options.memory)
     first = waiting[0].lane
     shape = cache(partial(search_shape, weights, references_of(first.files), first.recipe))
     for run in waiting:

@@ -14,7 +14,7 @@ from jaxstyle.sweep import lane_mesh
 from jaxstyle.sweep_batches import Options, references_of
 from jaxstyle.sweep_plan import Lane
 from jaxstyle.sweep_runs import grouped
-from jaxstyle.sweep_width import fitting_width, stage_memory
+from jaxstyle.sweep_width import fitting_mesh, fitting_width, stage_memory
 from jaxstyle.weights import Weights, load_weights
 
 
@@ -22,11 +22,12 @@ def fitting_recipes(weights: Weights, references: Sequence[References], recipes:
                     mesh: Mesh, options: Options) -> list[Recipe]:
     """Recipes of one group that fit into `options.memory` bytes (see `memory_budget`).
 
-    First there are fewer lanes, down to one on each device; then what `jaxstyle.memory.smaller` changes.
+    First there are fewer lanes and devices, down to one; then what `jaxstyle.memory.smaller` changes.
 
     Raises:
       JaxstyleError: nothing fits.
     """
+    mesh = fitting_mesh(weights, references, recipes, mesh, options.width, options.memory)
     budget = memory_budget(list(mesh.devices.flat), options.memory, references)
     chosen = list(recipes)
     while True:

@@ -16,7 +16,7 @@ from jaxstyle.recipe import Recipe
 from jaxstyle.references import References
 from jaxstyle.solvers import Search
 from jaxstyle.stylize import CHUNK_STEPS
-from jaxstyle.sweep import AXIS, Batch, advance_lanes, aim_lanes, begin_lanes, place, ready_for
+from jaxstyle.sweep import AXIS, Batch, advance_lanes, aim_lanes, begin_lanes, lane_mesh, place, ready_for
 from jaxstyle.weights import Weights
 
 LOCK_STEP_PIXELS = 64 * 64
@@ -61,6 +61,24 @@ def fitting_width(weights: Weights, references: Sequence[References], recipes: S
         most = max(1, min(width // mesh.devices.size - 1, int(width / mesh.devices.size * budget / needed)))
         width = even_width(len(recipes), most, mesh)
     return width
+
+
+def fitting_mesh(weights: Weights, references: Sequence[References], recipes: Sequence[Recipe], mesh: Mesh,
+                 lanes: int | None = None, limit: int | None = None) -> Mesh:
+    """The first devices of a mesh, no more than there are lanes; on a CPU, whose devices share its memory, no
+    more than can run side by side within `limit` (see `memory_budget`).
+
+    `lanes` are those on each device; None: as many as fit.
+    """
+    devices = list(mesh.devices.flat[: len(recipes)])
+    while len(devices) > 1 and devices[0].platform == "cpu":
+        mesh = lane_mesh(devices)
+        width = (lanes or 0) * len(devices) or fitting_width(weights, references, recipes, mesh, limit)
+        budget = memory_budget(devices, limit, references)
+        if stage_memory(weights, references, recipes, width, mesh) <= budget:
+            break
+        devices = devices[: len(devices) // 2]
+    return lane_mesh(devices)
 
 
 def stage_memory(weights: Weights, references: Sequence[References], recipes: Sequence[Recipe], width: int,
