@@ -31,6 +31,14 @@ def x64():
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+    """Frees the programs that a file compiled: Linux gives a process 65,530 memory maps and then it crashes, and
+    a program takes several."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def compiled_programs(tmp_path_factory) -> Path:
     """A cache folder that tests of the command line share, so that equal programs are compiled once."""
