@@ -33,8 +33,8 @@ def x64():
 
 @pytest.fixture(scope="module", autouse=True)
 def forget_programs():
-    """Frees the programs that a file compiled: Linux gives a process 65,530 memory maps and then it crashes, and
-    a program takes several."""
+    """Frees the programs that a file compiled: each takes memory maps, of which Linux gives a process 65,530,
+    and then it crashes."""
     yield
     jax.clear_caches()
 
