@@ -115,6 +115,13 @@ def advance_lanes(weights: Weights, recipes: Recipe, aims: Any, search: Search, 
     return over_lanes(one, mesh, (False, True, True, True, False))(weights, recipes, aims, search, steps)
 
 
+def forget_programs() -> None:
+    """Free the programs of groups that are done: each takes hundreds of memory maps, and where the 65,530 that
+    Linux gives a process are used up, it crashes."""
+    for function in (aim_lanes, begin_lanes, advance_lanes):
+        function.clear_cache()  # type: ignore[attr-defined]
+
+
 def group_key(recipe: Recipe, references: References) -> Any:
     """Hashable: lanes with equal keys can be stacked and share one program."""
     return structure(recipe), structure(references)

@@ -226,7 +226,7 @@ def note(runs: Sequence[Running], at: Lanes, done: int, before: float, now: floa
          earlier: Sequence[float]) -> None:
     """Add the steps since the last snapshot, of which `done` is the last, to the history of each lane.
 
-    `before` and `now` are seconds since this session began, `earlier` those of each lane before it.
+    `before` and `now` are seconds since the batch began, `earlier` those of each lane before it.
     """
     iterate = at.search.iterate
     if first:

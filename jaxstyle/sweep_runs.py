@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from jaxstyle.measure import judge_called
 from jaxstyle.runs import manifest
-from jaxstyle.sweep import group_key, lane_mesh
+from jaxstyle.sweep import forget_programs, group_key, lane_mesh
 from jaxstyle.sweep_batches import (
     USUAL,
     Options,
@@ -63,6 +63,7 @@ def run_sweep(directory: Path, lanes: Sequence[Lane], *, title: str = "", about:
                 write_outcome(run, *outcome_of(run, at, i, judge or network))
             done += sum(run.lane.recipe.total_steps for run in runs)
             finished += len(runs)
+        forget_programs()
     together("finished", options)
     if options.process == 0:
         update_plan(directory, status=FINISHED)

@@ -230,6 +230,21 @@ def test_finished_lanes_are_left_alone_and_damaged_ones_redone(inputs, tmp_path)
     np.testing.assert_array_equal(np.asarray(Image.open(folders[1] / "image.png")), pixels)
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="counts memory maps as Linux shows them")
+def test_programs_of_finished_groups_are_freed(inputs, tmp_path):
+    def count():
+        return len(Path("/proc/self/maps").read_text().splitlines())
+
+    files = Files(content=inputs["photo"], styles=(inputs["painting"],))
+    lanes = [Lane(labels={"size": str(size)}, recipe=tiny_recipe(2, (size,)), files=files,
+                  weights=inputs["weights"]) for size in (20, 24, 28, 32)]
+    maps = {}
+    for at in run_sweep(tmp_path / "run", lanes):
+        maps[at.group] = count()
+    assert set(maps) == {0, 1, 2, 3}
+    assert maps[3] - maps[1] < 500  # about 450 for each group if they are kept
+
+
 def test_a_folder_of_another_sweep_is_refused(inputs, tmp_path):
     run_all(tmp_path / "run", sweep_lanes(inputs))
     with pytest.raises(JaxstyleError, match="holds another sweep"):
