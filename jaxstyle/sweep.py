@@ -116,8 +116,8 @@ def advance_lanes(weights: Weights, recipes: Recipe, aims: Any, search: Search, 
 
 
 def forget_programs() -> None:
-    """Free the programs of groups that are done: each takes hundreds of memory maps, and where the 65,530 that
-    Linux gives a process are used up, it crashes."""
+    """Free the programs of groups that are done: each takes hundreds of memory maps, and where the 65,530
+    that Linux gives a process are used up, it crashes."""
     for function in (aim_lanes, begin_lanes, advance_lanes):
         function.clear_cache()  # type: ignore[attr-defined]
 
