@@ -42,7 +42,7 @@ def forget_programs():
 
 @pytest.fixture(scope="session", autouse=True)
 def heed_interrupts():
-    """Ctrl-C arrives, in children too, also where the suite was started in the background, which ignores it."""
+    """Ctrl-C arrives, in children too, even where the suite was started in the background (ignoring it)."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
