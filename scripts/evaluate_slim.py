@@ -1,9 +1,8 @@
 """Measure a slim VGG-19: `python scripts/evaluate_slim.py features|styles|speed …`; prints JSON.
 
-`features`: on pictures that were held out of training, how well a linear 1×1 map (fitted on training
-pictures) of each network's features predicts the teacher's, and how alike their Gram matrices are.
-`styles`: pictures stylised with each network by one recipe, their distances to content and style in the
-space of classifiers, and a contact sheet. `speed`: seconds per loss and gradient.
+`features`: on held-out pictures, how well a linear 1×1 map (fitted on training pictures) of each network's
+features predicts the teacher's, and how alike their Gram matrices are. `styles`: pictures stylised with each
+network by one recipe, distances in the space of classifiers, a contact sheet. `speed`: seconds per gradient.
 """
 
 from __future__ import annotations
