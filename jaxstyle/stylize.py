@@ -25,7 +25,9 @@ from jaxstyle.weights import Weights
 
 CHUNK_SECONDS = 0.5
 CHUNK_STEPS = 64
-PREPARE_FROM = 3e6  # steps × pixels
+PREPARE_FROM = 2e13
+"""Steps × pixels × numbers in the kernels from which prepared filters are worth the four seconds that their
+program takes longer to compile."""
 Devices = tuple[jax.Device, ...]
 """Those that share one image, by rows; none: it is whole on one."""
 
@@ -69,9 +71,11 @@ def network_for(weights: Weights, recipe: Recipe) -> Weights:
 def prepared_for(weights: Weights, recipe: Recipe, stage: int, search: Search) -> Weights:
     """Weights with prepared filters where a stage is long enough to earn back their compilation."""
     height, width, _ = search.best.x.shape
-    if recipe.precision == "float32" and recipe.stages[stage].steps * height * width < PREPARE_FROM:
+    layers = layers_of(recipe.terms)
+    numbers = sum(layer["kernel"].size for layer in weights.params_up_to(layers).values())
+    if recipe.precision == "float32" and recipe.stages[stage].steps * height * width * numbers < PREPARE_FROM:
         return weights
-    return weights.prepared(recipe.precision, layers_of(recipe.terms))
+    return weights.prepared(recipe.precision, layers)
 
 
 @partial(jax.jit, static_argnames=("stage", "devices"))

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
@@ -94,14 +93,15 @@ class Weights:
 
         If `layers` are given, without the parameters of those that come after the last of them.
         """
-        # Layer by layer, so that layers of one shape share one compiled program.
-        prepare = jax.jit(ops.prepare, static_argnums=1)
-        order = self.network.layers
-        last = max((order.index(name) for name in layers if name in order), default=len(order))
-        params = {name: {**prepare(layer, precision), "kernel": layer["kernel"], "bias": layer["bias"]}
-                  for name, layer in self.params.items() if order.index(name) <= last}
+        params = ops.prepare(self.params_up_to(layers), precision)
         return Weights(params=params, matrix=self.matrix, offset=self.offset, network=self.network,
                        name=self.name, sha256=self.sha256)
+
+    def params_up_to(self, layers: tuple[str, ...] = ()) -> dict[str, Any]:
+        """The parameters without those of layers that come after the last of `layers`; none given: all."""
+        order = self.network.layers
+        last = max((order.index(name) for name in layers if name in order), default=len(order))
+        return {name: layer for name, layer in self.params.items() if order.index(name) <= last}
 
     def with_network(self, **attributes: Any) -> Weights:
         """The same parameters in a network with other attributes: pooling="average"; None keeps.

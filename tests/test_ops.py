@@ -12,7 +12,7 @@ import pytest
 from jaxstyle import ops
 from jaxstyle.backbones import VGG
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.ops import convolution, grams, pooling, reference, winograd
+from jaxstyle.ops import convolution, grams, pooling, reference
 
 BORDERS = ("zero", "reflect", "replicate")
 SIZES = ((1, 1), (2, 3), (5, 4))
@@ -270,14 +270,6 @@ def test_fast_upsample_conv_equals_reference_and_the_definition(x64, border):
     enlarged = np.kron(np.asarray(x), np.ones((2, 2, 1)))
     defined = numpy_conv(enlarged, params["kernel"], params["bias"], 1, 1, border)
     np.testing.assert_allclose(actual[0][1], np.maximum(defined, 0), atol=1e-10)
-
-
-def test_winograd_filters_of_a_delta_are_its_transform():
-    # G e₂₂ Gᵀ for the centre tap: the outer product of G's second column (0, ½, −½, 0).
-    kernel = jnp.zeros((3, 3, 1, 1)).at[1, 1].set(1.0)
-    column = np.array([0, 0.5, -0.5, 0])
-    np.testing.assert_array_equal(
-        np.reshape(winograd.transform_filters(kernel), (4, 4)), np.outer(column, column))
 
 
 def test_environment_chooses_the_form(monkeypatch, x64):

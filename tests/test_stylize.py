@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from conftest import to64
 
+from jaxstyle.backbones import VGG
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.fitting import first_image
 from jaxstyle.images import resize
@@ -18,8 +19,9 @@ from jaxstyle.memory import memory_to_run
 from jaxstyle.pytrees import replace, stack, unstack
 from jaxstyle.recipe import Recipe, Stage, Start
 from jaxstyle.references import References
-from jaxstyle.solvers import Adam, ArmijoLbfgs, Lbfgs
+from jaxstyle.solvers import Adam, ArmijoLbfgs, Lbfgs, begin_search
 from jaxstyle.stylize import stylize, stylize_iter
+from jaxstyle.weights import random_weights
 
 # The package's attribute of that name is the function.
 loop = importlib.import_module("jaxstyle.stylize")
@@ -161,3 +163,18 @@ def test_bfloat16_stays_close(network, references):
     half = stylize(network, references, replace(RECIPE, {"precision": "bfloat16"}))
     assert half.image.dtype == jnp.float32
     np.testing.assert_allclose(half.value, full.value, rtol=0.1)
+
+
+@pytest.mark.parametrize(("width", "size", "steps", "precision", "prepares"), [
+    (256, 256, 100, "float32", True), (256, 32, 100, "float32", False), (256, 32, 10000, "float32", True),
+    (48, 256, 100, "float32", False), (48, 32, 1, "bfloat16", True),
+])
+def test_filters_are_prepared_where_the_run_is_long(monkeypatch, width, size, steps, precision, prepares):
+    monkeypatch.setattr(loop, "PREPARE_FROM", 1e12)
+    weights = random_weights(network=VGG(blocks=((96, width),)))
+    style = Gram(layers=("relu1_2",), layer_weights=(1.0,))
+    recipe = Recipe(terms={"style": style}, solver=Adam(), precision=precision,
+                    stages=(Stage(size=size, steps=steps),))
+    search = begin_search(recipe.solver, lambda x: (jnp.sum(x), {}), jnp.zeros((size, size, 3)))
+    ready = loop.prepared_for(weights, recipe, 0, search)
+    assert ("backward" in ready.params["conv1_2"]) == prepares

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from jaxstyle.errors import JaxstyleError
@@ -23,8 +24,9 @@ from jaxstyle.ops.reference import PAD_MODES, check_precision, out_size
 
 # A kernel as computed with: None (the plain kernel), an array of the same shape, or Winograd's 16.
 Form = Array | tuple[Array, ...] | None
-# Fewer channels than this on either side: the direct form is as fast, and smaller.
-WINOGRAD_CHANNELS = 96
+# Fewer channels than these on either side, or half of them on both: the direct form is as fast, and smaller.
+# XLA's convolution on a CPU computes in float32 in any case, so that Winograd pays sooner in bfloat16.
+WINOGRAD_CHANNELS = {"float32": 96, "tensorfloat32": 96, "bfloat16": 64}
 # A wide kernel on so few channels (kernel width times channels) is computed on shifted copies.
 SHIFTED_CHANNELS = 64
 
@@ -58,24 +60,24 @@ def _dilated(size: int, step: int) -> int:
 
 def flip(kernel: Array) -> Array:
     """`[kh, kw, I, O]` turned by 180° with its channels exchanged, `[kh, kw, O, I]`."""
-    return jnp.transpose(kernel[::-1, ::-1], (0, 1, 3, 2))
+    return kernel[::-1, ::-1].swapaxes(2, 3)
 
 
 def _form(kernel: Array, precision: str) -> Form:
-    kh, kw, inputs, outputs = kernel.shape
-    if (kh, kw) != (3, 3) or min(inputs, outputs) < WINOGRAD_CHANNELS // 2 \
-            or max(inputs, outputs) < WINOGRAD_CHANNELS:
-        # bfloat16 would be no faster here: the CPU's convolution computes in float32 anyway.
+    least, (kh, kw, inputs, outputs) = WINOGRAD_CHANNELS[precision], kernel.shape
+    if (kh, kw) != (3, 3) or min(inputs, outputs) < least // 2 or max(inputs, outputs) < least:
         return kernel
     return winograd.transform_filters(kernel, jnp.bfloat16 if precision == "bfloat16" else None)
 
 
 def forms(kernel: Array, precision: str) -> dict[str, Form]:
     """What `prepare` adds beside a kernel; nothing flows back through it (see `correlate`)."""
-    kernel = lax.stop_gradient(kernel)
+    traced = isinstance(kernel, jax.core.Tracer)
+    # Numbers at hand are transformed by NumPy, in a tenth of the time that the programs take to compile.
+    kernel = lax.stop_gradient(kernel) if traced else np.asarray(kernel)
     forward = _form(kernel, precision)
-    return {"forward": None if forward is kernel else forward,
-            "backward": _form(flip(kernel), precision)}
+    found = {"forward": None if forward is kernel else forward, "backward": _form(flip(kernel), precision)}
+    return found if traced else jax.tree.map(jnp.asarray, found)
 
 
 def prepare(params: Any, precision: str = "float32") -> Any:

@@ -18,6 +18,10 @@ INPUT = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
 FILTER = ((1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1))
 OUTPUT = ((1, 1, 1, 0), (0, 1, -1, -1))
 
+# Few channels make the transforms dear and the products cheap: layers of up to NARROW channels are computed
+# in strips of rows, each of about STRIP numbers (tiles × channels), whose transforms stay in the cache.
+NARROW, STRIP = 64, 1 << 16
+
 Pads = tuple[tuple[int, int], tuple[int, int]]
 
 
@@ -50,7 +54,7 @@ def _sandwich(
 
 
 def transform_filters(kernel: Array, dtype: jnp.dtype | None = None) -> tuple[Array, ...]:
-    """Kernel `[3, 3, I, O]` as the 16 matrices `[I, O]` that `correlate` takes."""
+    """Kernel `[3, 3, I, O]` as the 16 matrices `[I, O]` that `correlate` takes; NumPy's stay NumPy's."""
     grid = _sandwich(FILTER, [[kernel[i, j] for j in range(3)] for i in range(3)])
     return tuple(matrix.astype(dtype or kernel.dtype) for row in grid for matrix in row)
 
@@ -76,7 +80,30 @@ def correlate(x: Array, filters: tuple[Array, ...], pads: Pads) -> Array:
     Returns:
       `[H', W', O]` with H' = H + sum(pads[0]) − 2 and W' alike.
     """
-    height, width = (x.shape[axis] + sum(pads[axis]) - 2 for axis in (0, 1))
+    height, width = _output(x, pads)
+    rows, columns = -(-height // 2), -(-width // 2)
+    channels = max(filters[0].shape)
+    strips = -(-rows * columns * channels // STRIP) if channels <= NARROW else 1
+    if strips == 1:
+        return _at_once(x, filters, pads)
+    each = 2 * -(-rows // strips)
+    bottom = each * strips + 2 - x.shape[0] - pads[0][0]
+    padded = lax.pad(x, jnp.zeros((), x.dtype), ((pads[0][0], bottom, 0), (0, 0, 0), (0, 0, 0)))
+
+    def strip(index: Array) -> Array:
+        part = lax.dynamic_slice_in_dim(padded, index * each, each + 2)
+        return _at_once(part, filters, ((0, 0), pads[1]))
+
+    return lax.map(strip, jnp.arange(strips)).reshape(each * strips, width, -1)[:height]
+
+
+def _output(x: Array, pads: Pads) -> tuple[int, int]:
+    """Height and width of the correlation."""
+    return x.shape[0] + sum(pads[0]) - 2, x.shape[1] + sum(pads[1]) - 2
+
+
+def _at_once(x: Array, filters: tuple[Array, ...], pads: Pads) -> Array:
+    height, width = _output(x, pads)
     tiles = _sandwich(INPUT, _tiles(x, pads, height, width))
     rows, columns, channels = tiles[0][0].shape
     products = [
