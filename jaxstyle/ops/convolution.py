@@ -74,9 +74,9 @@ def forms(kernel: Array, precision: str) -> dict[str, Form]:
     """What `prepare` adds beside a kernel; nothing flows back through it (see `correlate`)."""
     traced = isinstance(kernel, jax.core.Tracer)
     # Numbers at hand are transformed by NumPy, in a tenth of the time that the programs take to compile.
-    kernel = lax.stop_gradient(kernel) if traced else np.asarray(kernel)
-    forward = _form(kernel, precision)
-    found = {"forward": None if forward is kernel else forward, "backward": _form(flip(kernel), precision)}
+    numbers: Any = lax.stop_gradient(kernel) if traced else np.asarray(kernel)
+    forward = _form(numbers, precision)
+    found = {"forward": None if forward is numbers else forward, "backward": _form(flip(numbers), precision)}
     return found if traced else jax.tree.map(jnp.asarray, found)
 
 
