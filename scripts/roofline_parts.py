@@ -8,7 +8,7 @@ from typing import NamedTuple
 import benchmark_common as common
 from benchmark_rows import Row
 
-from jaxstyle.ops.convolution import WINOGRAD_CHANNELS
+from jaxstyle.ops.convolution import LEAST_CHANNELS, WINOGRAD_CHANNELS
 
 BYTES = 4
 
@@ -27,9 +27,10 @@ class Part(NamedTuple):
     product: bool = False
 
 
-def has_winograd(k: int, i: int, o: int) -> bool:
-    """Whether `ops.prepare` gives a kernel `[k, k, i, o]` its Winograd form."""
-    return k == 3 and max(i, o) >= WINOGRAD_CHANNELS <= 2 * min(i, o)
+def has_winograd(k: int, i: int, o: int, half: bool) -> bool:
+    """Whether `ops.prepare` gives a kernel `[k, k, i, o]` its Winograd form; half: in bfloat16."""
+    wide = WINOGRAD_CHANNELS["bfloat16" if half else "float32"]
+    return k == 3 and min(i, o) >= LEAST_CHANNELS and max(i, o) >= wide
 
 
 def conv(side: int, k: int, i: int, o: int, ways: str, half: bool, *, before: int | None = None
@@ -44,7 +45,7 @@ def conv(side: int, k: int, i: int, o: int, ways: str, half: bool, *, before: in
     tiles, small = (-(-side // 2)) ** 2, 2 if half else BYTES
     for way in ways:
         least = x + y + w + (y if way == "g" else 0)  # the gradient of ReLU reads the output, too
-        if before or way == "w" or not has_winograd(k, i, o):
+        if before or way == "w" or not has_winograd(k, i, o, half):
             name = "weight gradients" if way == "w" else f"direct convolutions {k}×{k}"
             yield Part(name, direct, direct, least, least)
             continue
@@ -86,7 +87,7 @@ def network(size: int, ways: str, half: bool) -> Iterator[Part]:
     for name, k, i, o, stride, up in common.FAST_NETWORK:
         before, side = side, side * up // stride
         n, some = BYTES * side**2 * o, ways.replace("g", "") if name == "c1" else ways
-        if up == 2 and has_winograd(k, i, o):  # four images of the size before, side by side
+        if up == 2 and has_winograd(k, i, o, half):  # four images of the size before, side by side
             yield from conv(before, k, i, 4 * o, some, half)
         else:
             yield from conv(side, k, i, o, some, half, before=None if before == side else before)

@@ -24,9 +24,9 @@ from jaxstyle.ops.reference import PAD_MODES, check_precision, out_size
 
 # A kernel as computed with: None (the plain kernel), an array of the same shape, or Winograd's 16.
 Form = Array | tuple[Array, ...] | None
-# Fewer channels than these on either side, or half of them on both: the direct form is as fast, and smaller.
+# Fewer channels on the side with less, or on the other: the direct form is as fast, and smaller.
 # XLA's convolution on a CPU computes in float32 in any case, so that Winograd pays sooner in bfloat16.
-WINOGRAD_CHANNELS = {"float32": 96, "tensorfloat32": 96, "bfloat16": 64}
+LEAST_CHANNELS, WINOGRAD_CHANNELS = 48, {"float32": 96, "tensorfloat32": 96, "bfloat16": 64}
 # A wide kernel on so few channels (kernel width times channels) is computed on shifted copies.
 SHIFTED_CHANNELS = 64
 
@@ -64,8 +64,8 @@ def flip(kernel: Array) -> Array:
 
 
 def _form(kernel: Array, precision: str) -> Form:
-    least, (kh, kw, inputs, outputs) = WINOGRAD_CHANNELS[precision], kernel.shape
-    if (kh, kw) != (3, 3) or min(inputs, outputs) < least // 2 or max(inputs, outputs) < least:
+    kh, kw, *channels = kernel.shape
+    if (kh, kw) != (3, 3) or min(channels) < LEAST_CHANNELS or max(channels) < WINOGRAD_CHANNELS[precision]:
         return kernel
     return winograd.transform_filters(kernel, jnp.bfloat16 if precision == "bfloat16" else None)
 

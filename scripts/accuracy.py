@@ -1,0 +1,56 @@
+#!/usr/bin/env python
+"""How exact losses and gradients are in each precision, as a Markdown table.
+
+Usage: scripts/accuracy.py [SIZE …]. The objective is that of the row `gatys` of scripts/benchmark.py; the truth is
+the plain operations in float64. Errors are relative: of the loss, and of the gradient in the Euclidean norm.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import benchmark_common as common
+import benchmark_jax
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxstyle.losses import Content, Gram
+from jaxstyle.objective import objective, targets
+from jaxstyle.references import References
+from jaxstyle.weights import Weights
+
+TERMS = {"content": Content(), "style": Gram(layer_weights=(1.0,) * 5, normalization="gatys-notebook")}
+
+
+def loss_and_gradient(weights: Weights, precision: str | None, size: int) -> tuple[float, np.ndarray]:
+    """Of the row `gatys`; precision None: the plain operations on numbers as wide as they are."""
+    os.environ["JAXSTYLE_OPS"] = "fast" if precision else "reference"
+    jax.clear_caches()
+    network = weights.prepared(precision) if precision else weights
+    dtype = network.matrix.dtype
+    content, style, x = (jnp.asarray(common.image(size, seed), dtype) for seed in (1, 2, 3))
+    goal = jax.jit(targets)(network, References(content=content, styles=(style,)), TERMS)
+    value, gradient = jax.jit(jax.value_and_grad(lambda x: objective(network, TERMS, goal, x)[0]))(x)
+    return float(value), np.asarray(gradient, np.float64)
+
+
+def main() -> None:
+    """Print the table."""
+    jax.config.update("jax_enable_x64", True)
+    raw = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), benchmark_jax.raw_weights())
+    print("| pixels | pooling | precision | error of the loss | error of the gradient |\n|---|---|---|---|---|")
+    for size in map(int, sys.argv[1:] or ["256"]):
+        for pooling in ("max", "average"):
+            weights = raw.with_network(pooling=pooling)
+            wide = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), weights)
+            value, gradient = loss_and_gradient(wide, None, size)
+            for name in ("float32", "bfloat16"):
+                found, slope = loss_and_gradient(weights, name, size)
+                error = np.linalg.norm(slope - gradient) / np.linalg.norm(gradient)
+                print(f"| {size} | {pooling} | {name} | {abs(found / value - 1):.1e} | {error:.1e} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
