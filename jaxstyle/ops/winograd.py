@@ -83,8 +83,8 @@ def correlate(x: Array, filters: tuple[Array, ...], pads: Pads) -> Array:
     height, width = _output(x, pads)
     rows, columns = -(-height // 2), -(-width // 2)
     channels = max(filters[0].shape)
-    strips = -(-rows * columns * channels // STRIP) if channels <= NARROW else 1
-    if strips == 1:
+    strips = -(-rows // max(1, STRIP // (columns * channels)))
+    if channels > NARROW or strips == 1:
         return _at_once(x, filters, pads)
     each = 2 * -(-rows // strips)
     bottom = each * strips + 2 - x.shape[0] - pads[0][0]
