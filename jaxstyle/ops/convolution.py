@@ -9,8 +9,8 @@ TypeError; run with JAXSTYLE_OPS=reference for that.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -77,7 +77,7 @@ def forms(kernel: Array, precision: str) -> dict[str, Form]:
     numbers: Any = lax.stop_gradient(kernel) if traced else np.asarray(kernel)
     forward = _form(numbers, precision)
     found = {"forward": None if forward is numbers else forward, "backward": _form(flip(numbers), precision)}
-    return found if traced else jax.tree.map(jnp.asarray, found)
+    return found if traced else jax.tree.map(partial(jax.device_put, may_alias=True), found)
 
 
 def prepare(params: Any, precision: str = "float32") -> Any:
@@ -102,7 +102,7 @@ def prepare(params: Any, precision: str = "float32") -> Any:
     return {name: prepare(child, precision) for name, child in params.items()}
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
 def correlate(geometry: Geometry, x: Array, kernel: Array, forward: Form, backward: Form) -> Array:
     """Correlation of one image, `[H, W, I]` with `[kh, kw, I, O]` -> `[H', W', O]`.
 

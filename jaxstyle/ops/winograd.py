@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 # Rows of Bᵀ, G and Aᵀ.
@@ -55,8 +56,13 @@ def _sandwich(
 
 def transform_filters(kernel: Array, dtype: jnp.dtype | None = None) -> tuple[Array, ...]:
     """Kernel `[3, 3, I, O]` as the 16 matrices `[I, O]` that `correlate` takes; NumPy's stay NumPy's."""
-    grid = _sandwich(FILTER, [[kernel[i, j] for j in range(3)] for i in range(3)])
-    return tuple(matrix.astype(dtype or kernel.dtype) for row in grid for matrix in row)
+    both_sides, flat = np.kron(FILTER, FILTER).astype(kernel.dtype), kernel.reshape(9, -1)
+    if isinstance(kernel, np.ndarray):
+        product = both_sides @ flat
+    else:
+        product = jnp.matmul(both_sides, flat, precision=lax.Precision.HIGHEST)
+    matrices = product.reshape(16, *kernel.shape[2:])
+    return tuple(matrix.astype(dtype or kernel.dtype, copy=False) for matrix in matrices)
 
 
 def _tiles(x: Array, pads: Pads, height: int, width: int) -> list[list[Array]]:
