@@ -189,6 +189,8 @@ def _run_stage(
         if devices:
             search = jax.device_put(search, row_shardings(search, search.best.x.shape, devices))
     ready = prepared_for(weights, recipe, index, search)
+    if devices:
+        ready = replicate(ready, devices)
     if not np.isfinite(search.best.value):
         raise JaxstyleError("the loss is not a finite number at the first image; use smaller weights")
     where = partial(Snapshot, stage=index, steps=total)
