@@ -12,17 +12,14 @@ import os
 import sys
 
 import benchmark_common as common
-import benchmark_jax
 import jax
 import jax.numpy as jnp
 import numpy as np
+from benchmark_jax import GATYS, raw_weights
 
-from jaxstyle.losses import Content, Gram
 from jaxstyle.objective import objective, targets
 from jaxstyle.references import References
 from jaxstyle.weights import Weights
-
-TERMS = {"content": Content(), "style": Gram(layer_weights=(1.0,) * 5, normalization="gatys-notebook")}
 
 
 def loss_and_gradient(
@@ -34,15 +31,15 @@ def loss_and_gradient(
     network = weights.prepared(precision) if precision else weights
     dtype = network.matrix.dtype
     content, style, x = (jnp.asarray(common.image(size, seed), dtype) for seed in (1, 2, 3))
-    goal = jax.jit(targets)(network, References(content=content, styles=(style,)), TERMS)
-    value, gradient = jax.jit(jax.value_and_grad(lambda x: objective(network, TERMS, goal, x)[0]))(x)
+    goal = jax.jit(targets)(network, References(content=content, styles=(style,)), GATYS)
+    value, gradient = jax.jit(jax.value_and_grad(lambda x: objective(network, GATYS, goal, x)[0]))(x)
     return float(value), np.asarray(gradient, np.float64)
 
 
 def main() -> None:
     """Print the table."""
     jax.config.update("jax_enable_x64", True)
-    raw = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), benchmark_jax.raw_weights())
+    raw = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), raw_weights())
     print("| pixels | pooling | precision | loss | gradient, norm | gradient, median |")
     print("|---|---|---|---|---|---|")
     for size in map(int, sys.argv[1:] or ["256"]):

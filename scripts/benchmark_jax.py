@@ -26,6 +26,7 @@ from jaxstyle.references import References
 from jaxstyle.weights import Weights
 
 LOOP = 4
+GATYS = {"content": Content(), "style": Gram(layer_weights=(1.0,) * 5, normalization="gatys-notebook")}
 
 
 def relu(names: tuple[str, ...] | str) -> Any:
@@ -55,8 +56,7 @@ def compiled(function: Any, *args: Any) -> tuple[Any, float]:
 
 def gatys(size: int, precision: str, form: str) -> tuple:
     """Loss and gradient of content plus Gram losses."""
-    terms = {"content": Content(), "style": Gram(layer_weights=(1.0,) * 5, normalization="gatys-notebook")}
-    network = weights(precision)
+    terms, network = GATYS, weights(precision)
     content, style, start = (jnp.asarray(common.image(size, seed)) for seed in (1, 2, 3))
     goal = jax.jit(targets)(network, References(content=content, styles=(style,)), terms)
     loss = jax.value_and_grad(lambda x, network, goal: objective(network, terms, goal, x)[0])
