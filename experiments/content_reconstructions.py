@@ -11,7 +11,7 @@ exact pixels.
 from runner import STYLE_LAYERS, Setup, run
 
 from jaxstyle.losses import Content
-from jaxstyle.runs import Files
+from jaxstyle.runs.manifest import Files
 
 
 def lanes(setup: Setup):

@@ -13,8 +13,8 @@ input is 0 … 255; the shape of the curve with any. Its costs are content ×10 
 from runner import Setup, run
 
 from jaxstyle.losses import Content, Gram
-from jaxstyle.recipe import Start
 from jaxstyle.solvers import Adam, ArmijoLbfgs
+from jaxstyle.transfer.recipe import Start
 
 
 def lanes(setup: Setup):

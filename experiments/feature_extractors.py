@@ -11,9 +11,8 @@ can be compared; the lane of that very network is at an advantage.
 
 from runner import STYLE_LAYERS, Setup, run
 
-from jaxstyle.cli import best_available
 from jaxstyle.losses import Content, Gram
-from jaxstyle.weights import available, load_weights
+from jaxstyle.weights.store import available, best_available, load_weights
 
 LAYERS = {  # module: (content, style)
     "VGG": ("relu4_2", STYLE_LAYERS),

@@ -18,14 +18,14 @@ from rich.console import Console
 from tyro.conf import arg
 
 from jaxstyle import JaxstyleError, load, recipes, replace, save
-from jaxstyle.cli import best_available, use_compilation_cache
-from jaxstyle.cli_sweep import perform
-from jaxstyle.host_devices import use_host_devices
-from jaxstyle.recipe import Recipe
-from jaxstyle.runs import Files
-from jaxstyle.sweep_batches import Options
-from jaxstyle.sweep_files import INPUTS
-from jaxstyle.sweep_plan import Lane, for_sweeps
+from jaxstyle.cli.sweep import perform
+from jaxstyle.runs.manifest import Files
+from jaxstyle.sweeps.batches import Options
+from jaxstyle.sweeps.folder import INPUTS
+from jaxstyle.sweeps.plan import Lane, for_sweeps
+from jaxstyle.transfer.platform import use_compilation_cache, use_host_devices
+from jaxstyle.transfer.recipe import Recipe
+from jaxstyle.weights.store import best_available
 
 STYLE_LAYERS = recipes.STYLE_LAYERS
 QUICK_SIZE, QUICK_STEPS = 64, 30

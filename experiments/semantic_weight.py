@@ -12,7 +12,7 @@ painted from its own kind; from 10 on looks hardly count and the strokes within 
 
 from runner import Setup, run
 
-from jaxstyle.recipes import PATCHES
+from jaxstyle.transfer.presets import PATCHES
 
 
 def lanes(setup: Setup):

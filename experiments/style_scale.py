@@ -9,8 +9,8 @@ Look for: a small painting gives fine, dense strokes; at 10 percent little but c
 
 from runner import Setup, run
 
-from jaxstyle.images import resize_to
-from jaxstyle.recipe import Stage
+from jaxstyle.ops.resize import resize_to
+from jaxstyle.transfer.recipe import Stage
 
 
 def lanes(setup: Setup):

@@ -9,7 +9,7 @@ Look for: the blend takes colours and strokes of both everywhere; it does not di
 
 from runner import Setup, run
 
-from jaxstyle.runs import Files
+from jaxstyle.runs.manifest import Files
 
 
 def lanes(setup: Setup):

@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 from benchmark_jax import GATYS, raw_weights
 
-from jaxstyle.objective import objective, targets
+from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.references import References
-from jaxstyle.weights import Weights
+from jaxstyle.transfer.objective import objective, targets
 
 
 def loss_and_gradient(

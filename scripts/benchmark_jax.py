@@ -20,10 +20,10 @@ from jax import Array, lax
 
 from jaxstyle import ops
 from jaxstyle.backbones import VGG
+from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.losses import Content, Gram
-from jaxstyle.objective import objective, targets
 from jaxstyle.references import References
-from jaxstyle.weights import Weights
+from jaxstyle.transfer.objective import objective, targets
 
 LOOP = 4
 GATYS = {"content": Content(), "style": Gram(layer_weights=(1.0,) * 5, normalization="gatys-notebook")}

@@ -48,7 +48,7 @@ def write_inputs(job: Job) -> None:
     from benchmark_jax import raw_weights
 
     from jaxstyle import save
-    from jaxstyle.weights import write_weights
+    from jaxstyle.weights.store import write_weights
 
     for seed, name in ((1, "photo"), (2, "painting")):
         picture = common.picture(job.size, seed)
@@ -69,7 +69,7 @@ def command(job: Job, style_weight: float | None = None) -> list[str]:
                    "--recipe", "gatys-2015", "--solver", "ArmijoLbfgs", "--start.noise", "0",
                    "--precision", job.precision, "--size", str(job.size), "--steps", str(job.steps),
                    "--weights", weights]
-    program = [sys.executable, "-m", "jaxstyle.cli"]
+    program = [sys.executable, "-m", "jaxstyle.cli.main"]
     if job.form == "sweep":
         values = ",".join(f"{weight:.6g}" for weight in common.style_weights(job.lanes))
         return [*program, "sweep", *common_part, "-o", str(job.folder / "sweep"),
@@ -111,7 +111,7 @@ def outcome(job: Job, printed: str) -> dict[str, float]:
     """Loss, steps and evaluations of a finished run."""
     if job.form.startswith("torch"):
         return json.loads(printed.splitlines()[-1])
-    from jaxstyle.runs import read_manifest
+    from jaxstyle.runs.replay import read_manifest
 
     record = read_manifest(job.folder / "out.png")
     return {"loss": record["loss"], "steps": record["steps"], "evaluations": record["steps"] + 1}

@@ -22,11 +22,11 @@ from benchmark_jax import compiled, raw_weights
 from jax import Array, lax
 
 from jaxstyle import Recipe, References, Stage, recipes, replace, solvers, stylize_iter
-from jaxstyle.fitting import first_image
-from jaxstyle.objective import objective
-from jaxstyle.stylize import aim, network_for
-from jaxstyle.sweep import lane_mesh, place, run_lanes
-from jaxstyle.sweep_width import fitting_width
+from jaxstyle.sweeps.capacity import fitting_width
+from jaxstyle.sweeps.program import lane_mesh, place, run_lanes
+from jaxstyle.transfer.inputs import first_image
+from jaxstyle.transfer.objective import objective
+from jaxstyle.transfer.program import aim, network_for
 
 
 def recipe(precision: str, steps: int, solver: Any) -> Recipe:

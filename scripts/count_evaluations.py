@@ -15,11 +15,11 @@ import jax
 import numpy as np
 
 from jaxstyle import References, Stage, load, load_weights, recipes, replace
-from jaxstyle.fitting import first_image, fit
-from jaxstyle.objective import objective
 from jaxstyle.pytrees import stack
 from jaxstyle.solvers import Adam, ArmijoLbfgs, Lbfgs, OptaxLbfgs, begin_search, search_step
-from jaxstyle.stylize import aim, network_for
+from jaxstyle.transfer.inputs import first_image, fit
+from jaxstyle.transfer.objective import objective
+from jaxstyle.transfer.program import aim, network_for
 
 SOLVERS = {"Adam": Adam(), "ArmijoLbfgs": ArmijoLbfgs(), "jaxopt backtracking": Lbfgs(),
            "optax zoom": OptaxLbfgs(), "jaxopt zoom": Lbfgs(linesearch="zoom")}

@@ -35,9 +35,10 @@ from distill_state import State, fit_maps, new_state, refill, remeasure, revive,
 from distill_targets import LAYERS, Target, measure_scales, plan
 
 from jaxstyle.backbones import VGG
+from jaxstyle.backbones.perceptual import Weights, random_weights
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.verify import notes_of
-from jaxstyle.weights import Weights, load_weights, random_weights, write_weights
+from jaxstyle.weights.store import load_weights, write_weights
+from jaxstyle.weights.verify import notes_of
 
 SLIM = ((32, 32), (128, 96), (256, 64, 64, 64), (256, 128, 128, 128), (256,))
 # For --quick: a teacher with random numbers, and a student of it.

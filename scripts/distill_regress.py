@@ -18,7 +18,7 @@ from jax import Array
 
 from jaxstyle import ops
 from jaxstyle.backbones import VGG
-from jaxstyle.weights import Weights
+from jaxstyle.backbones.perceptual import Weights
 
 RIDGE = 1e-4
 POSITIONS = 200

@@ -17,7 +17,7 @@ from distill_targets import LAYERS, Target, gram, loss, shifted, truths
 from jax import Array
 
 from jaxstyle.backbones import VGG
-from jaxstyle.weights import Weights
+from jaxstyle.backbones.perceptual import Weights
 
 # Steps of the unfinished optimisations, those after which their images are kept, and Adam's rate.
 DREAM_STEPS, DREAM_KEPT, DREAM_RATE = 24, (3, 11, 23), 0.04

@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 
 from jaxstyle.backbones import VGG
-from jaxstyle.weights import Weights
+from jaxstyle.backbones.perceptual import Weights
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2", "relu5_1")
 # What is predicted through a map only guides; what is imitated directly is what recipes look at.

@@ -23,16 +23,18 @@ import numpy as np
 from jax import Array
 from PIL import Image
 
-from jaxstyle import images
 from jaxstyle.backbones import VGG
+from jaxstyle.backbones.perceptual import Weights, random_weights
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.objective import objective, targets
+from jaxstyle.images import files as images
 from jaxstyle.pytrees import replace
-from jaxstyle.recipe import Recipe, Stage
-from jaxstyle.recipes import DEFAULT
 from jaxstyle.references import References
-from jaxstyle.stylize import network_for, stylize
-from jaxstyle.weights import Weights, load_weights, random_weights
+from jaxstyle.transfer.loop import stylize
+from jaxstyle.transfer.objective import objective, targets
+from jaxstyle.transfer.presets import DEFAULT
+from jaxstyle.transfer.program import network_for
+from jaxstyle.transfer.recipe import Recipe, Stage
+from jaxstyle.weights.store import load_weights
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2", "relu5_1")
 JUDGES = {

@@ -9,9 +9,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from jaxstyle.backbones.perceptual import CONVENTIONS
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.ports import ARCHITECTURES, port
-from jaxstyle.weights import CONVENTIONS
+from jaxstyle.weights.port import ARCHITECTURES, port
 
 
 def main() -> int:

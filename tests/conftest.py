@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from jaxstyle.backbones import VGG
+from jaxstyle.backbones.perceptual import Weights, random_weights
 from jaxstyle.references import References
-from jaxstyle.weights import Weights, random_weights
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -17,8 +17,8 @@ def lanes(inputs: str, steps: int = 60):
     from tiny import tiny_recipe
 
     from jaxstyle import replace
-    from jaxstyle.runs import Files
-    from jaxstyle.sweep_plan import Lane
+    from jaxstyle.runs.manifest import Files
+    from jaxstyle.sweeps.plan import Lane
 
     folder = Path(inputs)
     files = Files(content=str(folder / "photo.png"), styles=(str(folder / "painting.png"),))
@@ -30,8 +30,8 @@ def lanes(inputs: str, steps: int = 60):
 
 def run(inputs: str, output: str, cache: str) -> None:
     """A sweep that saves its state at every opportunity."""
-    from jaxstyle.sweep_batches import Options
-    from jaxstyle.sweep_runs import run_sweep
+    from jaxstyle.sweeps.batches import Options
+    from jaxstyle.sweeps.runner import run_sweep
 
     cached(cache)
     options = Options(width=2, save_seconds=0.0, snapshots=(7,))
@@ -47,7 +47,7 @@ def cached(folder: str) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     jax.config.update("jax_disable_most_optimizations", True)
-    importlib.import_module("jaxstyle.stylize").CHUNK_SECONDS = 0.0
+    importlib.import_module("jaxstyle.transfer.loop").CHUNK_SECONDS = 0.0
 
 
 def in_child(fun, *arguments) -> int:
@@ -66,7 +66,7 @@ def in_child(fun, *arguments) -> int:
 def kill(inputs: str, whole: str, killed: str, cache: str) -> None:
     """The sweep in one go; then again, killed ten times at random moments, each time gone on with."""
     # Imported before forking, which is safe as long as no device was used.
-    import jaxstyle.sweep_runs  # noqa: F401
+    import jaxstyle.sweeps.runner  # noqa: F401
 
     def child(output: str) -> int:
         return in_child(run, inputs, output, cache)
@@ -94,11 +94,11 @@ def search(inputs: str, output: str, cache: str) -> None:
     from tiny import tiny_recipe
 
     from jaxstyle import replace
-    from jaxstyle.runs import Files
+    from jaxstyle.runs.manifest import Files
     from jaxstyle.solvers import Adam
-    from jaxstyle.sweep_batches import Options
-    from jaxstyle.sweep_plan import Lane
-    from jaxstyle.tune import tune
+    from jaxstyle.sweeps.batches import Options
+    from jaxstyle.sweeps.halving import tune
+    from jaxstyle.sweeps.plan import Lane
 
     cached(cache)
     folder = Path(inputs)
@@ -111,7 +111,7 @@ def search(inputs: str, output: str, cache: str) -> None:
 
 def kill_search(inputs: str, whole: str, killed: str, cache: str) -> None:
     """The search in one go; then again, killed at three moments, each time gone on with."""
-    import jaxstyle.tune  # noqa: F401  (as above)
+    import jaxstyle.sweeps.halving  # noqa: F401  (as above)
 
     def there(pattern: str, text: str, count: int = 1):
         def seen() -> bool:
@@ -140,7 +140,7 @@ def images(devices: str, inputs: str, output: str) -> None:
     from tiny import in_float64, tiny_references, tiny_weights
 
     from jaxstyle import replace
-    from jaxstyle.sweep import lane_mesh, place, run_lanes
+    from jaxstyle.sweeps.program import lane_mesh, place, run_lanes
 
     jax.config.update("jax_num_cpu_devices", int(devices))
     jax.config.update("jax_enable_x64", True)

@@ -27,10 +27,10 @@ from jaxstyle.backbones import (
     parameter_shapes,
 )
 from jaxstyle.backbones.layers import pool
+from jaxstyle.backbones.perceptual import random_weights
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.images import load
-from jaxstyle.ports import port
-from jaxstyle.weights import random_weights
+from jaxstyle.images.files import load
+from jaxstyle.weights.port import port
 
 SHARED = Path(__file__).parents[1].parent / "shared"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs the real weights of ../shared")

@@ -8,14 +8,14 @@ import pytest
 from tiny import fast_to_compile, tiny_recipe, tiny_references, tiny_weights, write_inputs
 
 from jaxstyle import JaxstyleError, References, replace
-from jaxstyle.balance import balanced, measure_balance, rising, roles, spread, with_strength
-from jaxstyle.cli import main
-from jaxstyle.fitting import fit
-from jaxstyle.images import resize_to
-from jaxstyle.measure import distances, measured, yardstick
-from jaxstyle.runs import read_manifest
-from jaxstyle.stylize import stylize_iter
-from jaxstyle.sweep_files import read_json
+from jaxstyle.cli.main import main
+from jaxstyle.metrics.distances import distances, measured, yardstick
+from jaxstyle.metrics.strength import balanced, measure_balance, rising, roles, spread, with_strength
+from jaxstyle.ops.resize import resize_to
+from jaxstyle.runs.replay import read_manifest
+from jaxstyle.sweeps.folder import read_json
+from jaxstyle.transfer.inputs import fit
+from jaxstyle.transfer.loop import stylize_iter
 
 
 @pytest.fixture(scope="module", autouse=True)

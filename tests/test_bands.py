@@ -10,15 +10,15 @@ from conftest import to64
 from tiny import fast_to_compile
 
 from jaxstyle.backbones import VGG, AlexNet
-from jaxstyle.bands import banded_features, planned, sight
+from jaxstyle.backbones.bands import banded_features, planned, sight
+from jaxstyle.backbones.perceptual import random_weights
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses import Content, Gram, gram_matrix
 from jaxstyle.losses.gram import Correlations
-from jaxstyle.objective import objective, targets
 from jaxstyle.pytrees import replace
 from jaxstyle.references import References
-from jaxstyle.stylize import stylize
-from jaxstyle.weights import random_weights
+from jaxstyle.transfer.loop import stylize
+from jaxstyle.transfer.objective import objective, targets
 
 VGG19_NARROW = ((4, 4), (4, 4), (6,) * 4, (6,) * 4, (6,) * 4)
 LAYERS = ("relu1_1", "conv2_1", "pool2", "relu3_1", "relu4_2", "relu5_1")

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxstyle.cli import main
-from jaxstyle.images import load, save
-from jaxstyle.runs import read_manifest
-from jaxstyle.weights import write_weights
+from jaxstyle.cli.main import main
+from jaxstyle.images.files import load, save
+from jaxstyle.runs.replay import read_manifest
+from jaxstyle.weights.store import write_weights
 
 FAST = ("--recipe", "default", "--size", "24", "--steps", "6")
 
@@ -194,7 +194,7 @@ def test_recipes_lists_names_and_settings(capsys):
 def start_long_run() -> subprocess.Popen:
     """A run that would take long, past its first steps."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "jaxstyle.cli", "stylize", "photo.png", "painting.jpg", "-o", "out.png",
+        [sys.executable, "-m", "jaxstyle.cli.main", "stylize", "photo.png", "painting.jpg", "-o", "out.png",
          "--weights", "tiny.safetensors", "--size", "32", "--steps", "1000000", "--every", "10"],
         stderr=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "200"},
     )

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from jaxstyle.backbones import VGG, parameter_shapes
-from jaxstyle.cli import main
-from jaxstyle.weights import load_weights, read_notes
+from jaxstyle.cli.main import main
+from jaxstyle.weights.store import load_weights, read_notes
 
 NARROW = ((5, 6), (7, 8), (9, 10, 11, 12), (13, 14, 15, 16), (17, 18, 19, 20))
 

@@ -14,9 +14,9 @@ import pytest
 from tiny import tiny_recipe, tiny_references, tiny_weights, write_inputs
 
 from jaxstyle import JaxstyleError, Stage, replace
-from jaxstyle.cli import main
+from jaxstyle.cli.main import main
 from jaxstyle.solvers import ScipyLbfgsb
-from jaxstyle.stylize import check_split, stylize_iter
+from jaxstyle.transfer.loop import check_split, stylize_iter
 
 PROGRAM = """
 import json, sys
@@ -29,9 +29,9 @@ from tiny import fast_to_compile, in_float64, tiny_recipe
 from jaxstyle import References, replace, stylize_iter
 from jaxstyle.backbones import VGG
 from jaxstyle.losses import Content, Gram, TotalVariation
-from jaxstyle.memory import memory_needed, programs
+from jaxstyle.transfer.memory import memory_needed, programs
 from jaxstyle.solvers import ArmijoLbfgs, Lbfgs
-from jaxstyle.weights import random_weights
+from jaxstyle.backbones.perceptual import random_weights
 
 fast_to_compile().__enter__()
 jax.config.update("jax_enable_x64", True)
@@ -95,7 +95,7 @@ def test_the_command_line_splits_a_picture(tmp_path):
             "gatys-2015", "--terms.content.layers", "relu2_1", "--terms.style.layers", "relu1_1",
             "--terms.style.layer_weights", "1", "--size", "32", "--steps", "2", "--devices", "4", "-o",
             str(tmp_path / "out.png")]
-    run = subprocess.run([sys.executable, "-m", "jaxstyle.cli", *call], capture_output=True, text=True,
+    run = subprocess.run([sys.executable, "-m", "jaxstyle.cli.main", *call], capture_output=True, text=True,
                          env={**environment(4), "JAXSTYLE_CACHE": str(tmp_path / "cache")}, check=False)
     assert run.returncode == 0, run.stderr
     assert "cpu × 4" in run.stderr

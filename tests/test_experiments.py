@@ -10,10 +10,11 @@ from PIL import Image
 from tiny import fast_to_compile, write_inputs
 
 from jaxstyle.backbones import VGG
-from jaxstyle.sweep_batches import Options
-from jaxstyle.sweep_files import read_json
-from jaxstyle.sweep_runs import grouped
-from jaxstyle.weights import random_weights, write_weights
+from jaxstyle.backbones.perceptual import random_weights
+from jaxstyle.sweeps.batches import Options
+from jaxstyle.sweeps.folder import read_json
+from jaxstyle.sweeps.runner import grouped
+from jaxstyle.weights.store import write_weights
 
 FOLDER = Path(__file__).parent.parent / "experiments"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "runner")

@@ -15,11 +15,12 @@ import pytest
 
 from jaxstyle import backbones
 from jaxstyle.backbones import parameter_shapes
+from jaxstyle.backbones.perceptual import CONVENTIONS
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.fetch import fetch
-from jaxstyle.ports import ARCHITECTURES
-from jaxstyle.registry import Entry, Published, registry
-from jaxstyle.weights import CONVENTIONS, load_weights
+from jaxstyle.weights.fetch import fetch
+from jaxstyle.weights.port import ARCHITECTURES
+from jaxstyle.weights.registry import Entry, Published, registry
+from jaxstyle.weights.store import load_weights
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -237,7 +238,7 @@ def test_a_cache_that_cannot_be_written_leaves_the_weights_in_memory(
 def test_a_full_cache_that_cannot_be_written_is_still_read(server, cache, network_file, monkeypatch):
     entries = entries_of(server.url("net.npz"), known=digest(network_file))
     weights = fetch("tiny", entries=entries)
-    monkeypatch.setattr("jaxstyle.fetch._writable", lambda folder: False)
+    monkeypatch.setattr("jaxstyle.weights.fetch._writable", lambda folder: False)
     assert fetch("tiny", entries=entries).sha256 == weights.sha256 and len(server.requests) == 1
 
 

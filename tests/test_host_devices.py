@@ -11,9 +11,9 @@ from PIL import Image
 from tiny import fast_to_compile, write_inputs
 
 from jaxstyle import JaxstyleError
-from jaxstyle.cli import main
-from jaxstyle.host_devices import use_host_devices
-from jaxstyle.sweep_files import read_json
+from jaxstyle.cli.main import main
+from jaxstyle.sweeps.folder import read_json
+from jaxstyle.transfer.platform import use_host_devices
 
 
 def test_only_before_anything_was_computed():
@@ -37,7 +37,7 @@ def test_lanes_on_several_devices_are_those_of_one(tmp_path, monkeypatch, capfd)
     with fast_to_compile():
         call = command(inputs, tmp_path / "four", "--host-devices", "4")
         run = subprocess.run(
-            [sys.executable, "-m", "jaxstyle.cli", *call],
+            [sys.executable, "-m", "jaxstyle.cli.main", *call],
             env={**os.environ, "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
             capture_output=True, text=True)
         assert run.returncode == 0, run.stderr

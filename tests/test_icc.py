@@ -8,7 +8,8 @@ import picturefiles as files
 import pytest
 from PIL import Image, ImageCms
 
-from jaxstyle import icc, images
+from jaxstyle.images import files as images
+from jaxstyle.images import icc
 
 # XYZ (D50) of the primaries: ROMM RGB (ISO 22028-2), and Display P3 and Adobe RGB as their usual
 # profiles state them.

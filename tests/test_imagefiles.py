@@ -7,8 +7,8 @@ import picturefiles as files
 import pytest
 from PIL import Image
 
-from jaxstyle import images
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.images import files as images
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (13, 10, 3), dtype=np.uint8)

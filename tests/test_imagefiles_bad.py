@@ -10,9 +10,9 @@ import picturefiles as files
 import pytest
 from PIL import Image
 
-from jaxstyle import images
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.imagefiles import MAX_PIXELS
+from jaxstyle.images import files as images
+from jaxstyle.images.decode import MAX_PIXELS
 
 RGB = np.random.default_rng(0).integers(0, 256, (13, 10, 3), dtype=np.uint8)
 SMOOTH = (np.indices((32, 48)).sum(0)[..., None] * np.array([1, 2, 3]) % 256).astype(np.uint8)

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxstyle import atomic, icc, images
+from jaxstyle import atomic
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.images import files as images
+from jaxstyle.images import icc
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.random((12, 17, 3)).astype(np.float32)
@@ -241,7 +243,7 @@ def test_interrupted_at_every_step(tmp_path, monkeypatch, step, exception):
 KILLER = """
 import os, signal, sys, time
 import numpy as np
-from jaxstyle import images
+from jaxstyle.images import files as images
 
 path, number, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 image = np.random.default_rng(0).random((120, 120, 3))

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxstyle import images
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.images import files as images
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.random((12, 17, 3)).astype(np.float32)

@@ -11,17 +11,18 @@ from tiny import fast_to_compile, tiny_recipe, write_inputs
 
 from jaxstyle import JaxstyleError, replace
 from jaxstyle.backbones import VGG
-from jaxstyle.cli import main
-from jaxstyle.measure import judge_called, measured
-from jaxstyle.report import page
-from jaxstyle.report_data import read_sweep
-from jaxstyle.report_plots import scatter
-from jaxstyle.runs import Files, identity, load_references
-from jaxstyle.sweep_batches import Options
-from jaxstyle.sweep_files import read_json
-from jaxstyle.sweep_plan import Lane
-from jaxstyle.sweep_runs import run_sweep
-from jaxstyle.weights import load_weights, random_weights, write_weights
+from jaxstyle.backbones.perceptual import random_weights
+from jaxstyle.cli.main import main
+from jaxstyle.metrics.distances import judge_called, measured
+from jaxstyle.report.data import read_sweep
+from jaxstyle.report.page import page
+from jaxstyle.report.plots import scatter
+from jaxstyle.runs.manifest import Files, identity, load_references
+from jaxstyle.sweeps.batches import Options
+from jaxstyle.sweeps.folder import read_json
+from jaxstyle.sweeps.plan import Lane
+from jaxstyle.sweeps.runner import run_sweep
+from jaxstyle.weights.store import load_weights, write_weights
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.fitting import check_maps, fit
 from jaxstyle.losses import Patches, patch_loss
 from jaxstyle.losses.patches import coverage, matching_key, pooled, unit
-from jaxstyle.recipe import Recipe, Stage, Start
 from jaxstyle.references import References
 from jaxstyle.solvers import ArmijoLbfgs
-from jaxstyle.stylize import stylize_iter
+from jaxstyle.transfer.inputs import check_maps, fit
+from jaxstyle.transfer.loop import stylize_iter
+from jaxstyle.transfer.recipe import Recipe, Stage, Start
 
 RNG = np.random.default_rng(0)
 

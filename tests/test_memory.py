@@ -11,10 +11,17 @@ import numpy as np
 import pytest
 from tiny import fast_to_compile, tiny_recipe, tiny_weights, write_inputs
 
-from jaxstyle import JaxstyleError, References, load, memory, replace
+from jaxstyle import JaxstyleError, References, load, replace
 from jaxstyle.backbones import VGG, AlexNet
-from jaxstyle.cli import main
-from jaxstyle.memory import (
+from jaxstyle.backbones.perceptual import random_weights
+from jaxstyle.cli.main import main
+from jaxstyle.runs.manifest import Files, load_references
+from jaxstyle.runs.replay import read_manifest, recipe_from_json
+from jaxstyle.solvers import Adam, ArmijoLbfgs
+from jaxstyle.sweeps.folder import read_json
+from jaxstyle.transfer import memory
+from jaxstyle.transfer.loop import stylize_iter
+from jaxstyle.transfer.memory import (
     changes,
     container_memory,
     fitting,
@@ -23,11 +30,8 @@ from jaxstyle.memory import (
     parse_size,
     smaller,
 )
-from jaxstyle.runs import Files, load_references, read_manifest, recipe_from_json
-from jaxstyle.solvers import Adam, ArmijoLbfgs
-from jaxstyle.stylize import advance, aim, begin, stylize_iter
-from jaxstyle.sweep_files import read_json
-from jaxstyle.weights import load_weights, random_weights, write_weights
+from jaxstyle.transfer.program import advance, aim, begin
+from jaxstyle.weights.store import load_weights, write_weights
 
 
 @pytest.fixture(scope="module", autouse=True)

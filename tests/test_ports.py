@@ -31,11 +31,12 @@ from safetensors import safe_open
 
 from jaxstyle import backbones
 from jaxstyle.backbones import VGG, parameter_shapes
-from jaxstyle.images import load
-from jaxstyle.naming import vgg_modules
-from jaxstyle.ports import fold_normalisation, port
-from jaxstyle.sources import read_source
-from jaxstyle.weights import CONVENTIONS, load_weights, sha256
+from jaxstyle.backbones.perceptual import CONVENTIONS
+from jaxstyle.images.files import load
+from jaxstyle.weights.formats.source import read_source
+from jaxstyle.weights.naming import vgg_modules
+from jaxstyle.weights.port import fold_normalisation, port
+from jaxstyle.weights.store import load_weights, sha256
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"

@@ -26,7 +26,7 @@ from foreign import (
 from jaxstyle import backbones
 from jaxstyle.backbones import VGG
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.ports import arrange, port
+from jaxstyle.weights.port import arrange, port
 
 
 @pytest.fixture(scope="module")

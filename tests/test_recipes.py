@@ -10,14 +10,14 @@ import pytest
 
 from jaxstyle import recipes
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.images import load
+from jaxstyle.images.files import load
 from jaxstyle.losses import gram_loss
-from jaxstyle.ports import port
 from jaxstyle.pytrees import replace, structure, to_json
-from jaxstyle.recipe import Stage
 from jaxstyle.references import References
-from jaxstyle.runs import recipe_from_json
-from jaxstyle.stylize import stylize_iter
+from jaxstyle.runs.replay import recipe_from_json
+from jaxstyle.transfer.loop import stylize_iter
+from jaxstyle.transfer.recipe import Stage
+from jaxstyle.weights.port import port
 
 NAMES = sorted(recipes.catalogue())
 

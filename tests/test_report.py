@@ -11,13 +11,13 @@ from PIL import Image
 from tiny import tiny_recipe
 
 from jaxstyle import JaxstyleError, save
-from jaxstyle.contact_sheet import contact_sheet, fitted_text, font, grid_of
-from jaxstyle.pareto import knee, pareto_front
+from jaxstyle.metrics.pareto import knee, pareto_front
 from jaxstyle.pytrees import to_json
-from jaxstyle.report import page, write_report
-from jaxstyle.report_data import read_sweep
-from jaxstyle.report_plots import loss_curves
-from jaxstyle.sweep_files import FORMAT, History, lane_folder, read_json, write_json, write_result
+from jaxstyle.report.data import read_sweep
+from jaxstyle.report.page import page, write_report
+from jaxstyle.report.plots import loss_curves
+from jaxstyle.report.sheet import contact_sheet, fitted_text, font, grid_of
+from jaxstyle.sweeps.folder import FORMAT, History, lane_folder, read_json, write_json, write_result
 
 LOSSES = {("1", "0"): 5.0, ("1", "1"): 4.0, ("10", "0"): 9.0, ("10", "1"): 8.0, ("100", "0"): 30.0}
 

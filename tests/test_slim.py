@@ -12,8 +12,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from jaxstyle import ops
 from jaxstyle.backbones import VGG
+from jaxstyle.backbones.perceptual import Weights, random_weights
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.weights import Weights, bundled_dir, load_weights, random_weights, read_weights
+from jaxstyle.weights.store import bundled_dir, load_weights, read_weights
 
 ROOT = Path(__file__).parents[1]
 FILE = bundled_dir() / "vgg19-slim.safetensors"

@@ -11,20 +11,20 @@ import pytest
 from conftest import to64
 
 from jaxstyle.backbones import VGG
+from jaxstyle.backbones.perceptual import random_weights
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.fitting import first_image
-from jaxstyle.images import resize
 from jaxstyle.losses import Content, Gram, TotalVariation
-from jaxstyle.memory import memory_to_run
+from jaxstyle.ops.resize import resize
 from jaxstyle.pytrees import replace, stack, unstack
-from jaxstyle.recipe import Recipe, Stage, Start
 from jaxstyle.references import References
 from jaxstyle.solvers import Adam, ArmijoLbfgs, Lbfgs, begin_search
-from jaxstyle.stylize import stylize, stylize_iter
-from jaxstyle.weights import random_weights
+from jaxstyle.transfer.inputs import first_image
+from jaxstyle.transfer.loop import stylize, stylize_iter
+from jaxstyle.transfer.memory import memory_to_run
+from jaxstyle.transfer.recipe import Recipe, Stage, Start
 
 # The package's attribute of that name is the function.
-loop = importlib.import_module("jaxstyle.stylize")
+loop = importlib.import_module("jaxstyle.transfer.loop")
 
 RECIPE = Recipe(
     terms={"content": Content(weight=1.0, normalization="relative"),

@@ -17,18 +17,21 @@ import pytest
 from PIL import Image
 from tiny import fast_to_compile, in_float64, tiny_recipe, tiny_references, tiny_weights, write_inputs
 
-from jaxstyle import JaxstyleError, replace, stylize_iter, sweep, sweep_width
-from jaxstyle.cli import main
+from jaxstyle import JaxstyleError, replace, stylize_iter
+from jaxstyle.cli.main import main
 from jaxstyle.losses import TotalVariation
 from jaxstyle.pytrees import pytree
-from jaxstyle.runs import Files, recipe_from_json
+from jaxstyle.runs.manifest import Files
+from jaxstyle.runs.replay import recipe_from_json
 from jaxstyle.solvers import Adam, ArmijoLbfgs, Lbfgs
-from jaxstyle.sweep import group_key, lane_mesh, place, run_lanes
-from jaxstyle.sweep_batches import Options
-from jaxstyle.sweep_files import load_state, read_json
-from jaxstyle.sweep_plan import Lane, axis_from, for_sweeps, plan, zipped
-from jaxstyle.sweep_runs import run_sweep
-from jaxstyle.sweep_width import even_width, fitting_width
+from jaxstyle.sweeps import capacity as sweep_width
+from jaxstyle.sweeps import program as sweep
+from jaxstyle.sweeps.batches import Options
+from jaxstyle.sweeps.capacity import even_width, fitting_width
+from jaxstyle.sweeps.folder import load_state, read_json
+from jaxstyle.sweeps.plan import Lane, axis_from, for_sweeps, plan, zipped
+from jaxstyle.sweeps.program import group_key, lane_mesh, place, run_lanes
+from jaxstyle.sweeps.runner import run_sweep
 
 WORKER = Path(__file__).parent / "sweep_worker.py"
 
@@ -257,7 +260,7 @@ def test_a_folder_of_another_sweep_is_refused(inputs, tmp_path):
 
 def interrupted(directory, lanes, monkeypatch):
     """Run until the state of the first batch was saved in the middle."""
-    monkeypatch.setattr(importlib.import_module("jaxstyle.stylize"), "CHUNK_SECONDS", 0.0)
+    monkeypatch.setattr(importlib.import_module("jaxstyle.transfer.loop"), "CHUNK_SECONDS", 0.0)
     running = run_sweep(directory, lanes, options=Options(width=2, save_seconds=0.0))
     for at in running:
         if at.snapshot.step == 3:
@@ -375,7 +378,7 @@ def test_two_processes_share_a_sweep(inputs, tmp_path):
     call = command(inputs, tmp_path / "run", "--vary", "terms.style.weight=1,10,100", "--distributed",
                    "--coordinator", f"127.0.0.1:{port}", "--processes", "2")
     env = {**os.environ, "JAX_PLATFORMS": "cpu", "JAXSTYLE_CACHE": str(tmp_path / "cache")}
-    runs = [subprocess.Popen([sys.executable, "-m", "jaxstyle.cli", *call, "--process", str(i)], env=env,
+    runs = [subprocess.Popen([sys.executable, "-m", "jaxstyle.cli.main", *call, "--process", str(i)], env=env,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for i in (0, 1)]
     outputs = [finish(run) for run in runs]
     assert (tmp_path / "run" / "report.html").exists()

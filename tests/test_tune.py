@@ -18,18 +18,16 @@ from PIL import Image
 from tiny import fast_to_compile, in_float64, tiny_recipe, write_inputs
 
 from jaxstyle import JaxstyleError, Stage, replace
-from jaxstyle.balance import Balance
-from jaxstyle.cli import main
-from jaxstyle.measure import measured
-from jaxstyle.pareto import pareto_front
-from jaxstyle.report_data import read_sweep
-from jaxstyle.runs import Files, load_references, manifest, recipe_from_json
-from jaxstyle.stylize import stylize_iter
-from jaxstyle.sweep_batches import Options, save_states
-from jaxstyle.sweep_files import load_state, read_json, write_plan
-from jaxstyle.sweep_plan import Lane
-from jaxstyle.sweep_runs import run_sweep
-from jaxstyle.tune import (
+from jaxstyle.cli.main import main
+from jaxstyle.metrics.distances import measured
+from jaxstyle.metrics.pareto import pareto_front
+from jaxstyle.metrics.strength import Balance
+from jaxstyle.report.data import read_sweep
+from jaxstyle.runs.manifest import Files, load_references, manifest
+from jaxstyle.runs.replay import recipe_from_json
+from jaxstyle.sweeps.batches import Options, save_states
+from jaxstyle.sweeps.folder import load_state, read_json, write_plan
+from jaxstyle.sweeps.halving import (
     KEEP_AT_LEAST,
     crowding,
     decide,
@@ -40,7 +38,10 @@ from jaxstyle.tune import (
     settings_line,
     tune,
 )
-from jaxstyle.weights import load_weights
+from jaxstyle.sweeps.plan import Lane
+from jaxstyle.sweeps.runner import run_sweep
+from jaxstyle.transfer.loop import stylize_iter
+from jaxstyle.weights.store import load_weights
 
 STAGES = (Stage(size=16, steps=7), Stage(size=24, steps=5))
 COUNT, RUNGS = 8, [6, 12]
@@ -82,7 +83,7 @@ def given_balance(monkeypatch):
     """Sets the factors of the weakest and the strongest style, where measuring them would only take long."""
     def give(*factors):
         balance = Balance(strengths=np.array([0.1, 0.9]), factors=np.array(factors))
-        monkeypatch.setattr("jaxstyle.tune.measure_balance", lambda *given: balance)
+        monkeypatch.setattr("jaxstyle.sweeps.halving.measure_balance", lambda *given: balance)
 
     return give
 
@@ -165,7 +166,7 @@ def test_candidates_climb_through_the_stages(whole, lane, inputs):
 def test_survivors_are_plain_runs_in_float64(tmp_path, lane, given_balance, monkeypatch):
     """Saved, loaded and gone on with at a rung: not one bit is lost on the way."""
     given_balance(0.1, 10)
-    modules = [importlib.import_module(f"jaxstyle.{name}") for name in ("tune", "sweep_batches")]
+    modules = [importlib.import_module(f"jaxstyle.sweeps.{name}") for name in ("halving", "batches")]
 
     def wide_references(files):
         return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), load_references(files))
@@ -187,7 +188,7 @@ def test_survivors_are_plain_runs_in_float64(tmp_path, lane, given_balance, monk
 
 
 def stepwise(monkeypatch):
-    monkeypatch.setattr(importlib.import_module("jaxstyle.stylize"), "CHUNK_SECONDS", 0.0)
+    monkeypatch.setattr(importlib.import_module("jaxstyle.transfer.loop"), "CHUNK_SECONDS", 0.0)
 
 
 def interrupted(directory, lane, after):
@@ -203,7 +204,7 @@ def test_interruptions_change_nothing(tmp_path, whole, lane, monkeypatch):
     stepwise(monkeypatch)
     for after in (0, 3, 12, 26, 40):
         interrupted(tmp_path / "run", lane, after)
-        monkeypatch.setattr("jaxstyle.tune.measure_balance", None)  # measured once
+        monkeypatch.setattr("jaxstyle.sweeps.halving.measure_balance", None)  # measured once
     done = deque(search(tmp_path / "run", lane), maxlen=1)
     assert not done or done[0].done == done[0].total == lane_steps(RUNGS, COUNT)
     assert results(tmp_path / "run") == results(whole)
@@ -254,7 +255,7 @@ def flip(path):
 
 
 def test_another_command_is_refused(tmp_path, whole, lane, inputs, monkeypatch):
-    monkeypatch.setattr("jaxstyle.tune.measure_balance", None)  # refused before any work
+    monkeypatch.setattr("jaxstyle.sweeps.halving.measure_balance", None)  # refused before any work
     other = replace(lane.recipe, {"terms.content.weight": 2.0})
     for given in ({"seed": 1}, {"count": 9}, {"lane": Lane({}, other, lane.files, lane.weights)}):
         with pytest.raises(JaxstyleError, match="holds another sweep"):
@@ -302,7 +303,7 @@ def test_command_line(inputs, tmp_path, monkeypatch, compiled_programs, capfd):
     stepwise(monkeypatch)
     call = command(inputs, tmp_path / "run", "--candidates", "8", "--steps", "6", "--save-every", "0")
     with monkeypatch.context() as patch:
-        patch.setattr("jaxstyle.sweep_batches.save_states", pressing_ctrl_c)
+        patch.setattr("jaxstyle.sweeps.batches.save_states", pressing_ctrl_c)
         assert main(call) == 130
     assert "the same command goes on from here" in capfd.readouterr().err.replace("\n", " ")
     assert main(call) == 0

@@ -11,25 +11,13 @@ import pytest
 from PIL import Image
 
 from jaxstyle.backbones import VGG, SqueezeNet, parameter_shapes
+from jaxstyle.backbones.perceptual import CONVENTIONS, random_weights
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.images import load
-from jaxstyle.normalise import (
-    mean_activations,
-    normalise,
-    normalise_on_photos,
-    photos_in,
-    square,
-)
-from jaxstyle.ports import port
-from jaxstyle.verify import (
-    colour_card,
-    fingerprint,
-    known_fingerprints,
-    must_pass,
-    notes_of,
-    verify,
-)
-from jaxstyle.weights import CONVENTIONS, random_weights, write_weights
+from jaxstyle.images.files import load
+from jaxstyle.weights.normalise import mean_activations, normalise, normalise_on_photos, photos_in, square
+from jaxstyle.weights.port import port
+from jaxstyle.weights.store import write_weights
+from jaxstyle.weights.verify import colour_card, fingerprint, known_fingerprints, must_pass, notes_of, verify
 
 SHARED = Path(__file__).parents[2] / "shared"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs the real weights of ../shared")

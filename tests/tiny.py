@@ -10,9 +10,10 @@ import numpy as np
 
 from jaxstyle import Recipe, References, Stage, save
 from jaxstyle.backbones import VGG
+from jaxstyle.backbones.perceptual import Weights, random_weights
 from jaxstyle.losses import Content, Gram
 from jaxstyle.solvers import ArmijoLbfgs
-from jaxstyle.weights import Weights, random_weights, write_weights
+from jaxstyle.weights.store import write_weights
 
 BLOCKS = ((4,), (8,))
 

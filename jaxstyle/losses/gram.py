@@ -10,18 +10,11 @@ from jax import Array
 from jaxstyle import ops
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses.checks import one_of, same_length
+from jaxstyle.ops.grams import Correlations
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.references import References
 
 NORMALIZATIONS = ("paper", "neural-style", "gatys-notebook", "relative")
-
-
-@pytree
-class Correlations:
-    """What a Gram matrix needs of features `[h, w, c]` that are not kept: Σ_p F_p F_pᵀ and their shape."""
-
-    total: Array
-    shape: tuple[int, ...] = static()
 
 
 def gram_matrix(features: Array | Correlations) -> Array:

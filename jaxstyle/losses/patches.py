@@ -14,8 +14,8 @@ from jax import Array, lax
 
 from jaxstyle import ops
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.images import resize_to
 from jaxstyle.losses.checks import one_of, same_length
+from jaxstyle.ops.resize import resize_to
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.references import References
 

@@ -8,6 +8,16 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxstyle.pytrees import pytree, static
+
+
+@pytree
+class Correlations:
+    """What a Gram matrix needs of features `[h, w, c]` that are not kept: Σ_p F_p F_pᵀ and their shape."""
+
+    total: Array
+    shape: tuple[int, ...] = static()
+
 
 def _multiply(a: Array, b: Array, contract: tuple[int, int]) -> Array:
     return lax.dot_general(a, b, (((contract[0],), (contract[1],)), ((), ())),

@@ -1,0 +1,41 @@
+"""Recipe settings on the command line: `--terms.style.weight 1e4` sets that field of the chosen recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from jaxstyle.errors import JaxstyleError
+from jaxstyle.transfer.recipe import Recipe
+
+Settings = dict[str, str]
+"""Path of a recipe's field -> its value as text."""
+ROOTS = frozenset(field.name for field in dataclasses.fields(Recipe)) - {"seed"}
+FLAGS = frozenset({"start"})  # also an option of its own: `--start IMAGE`
+
+
+def split_overrides(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Arguments without recipe settings, and the settings as path -> text.
+
+    A setting is `--PATH VALUE` or `--PATH=VALUE` where PATH begins with a field of `Recipe`; dashes in a path
+    count as underscores.
+
+    Raises:
+      JaxstyleError: a setting without a value.
+    """
+    rest: list[str] = []
+    settings: dict[str, str] = {}
+    queue = list(arguments)
+    while queue:
+        argument = queue.pop(0)
+        name, equals, value = argument.partition("=")
+        path = name[2:].replace("-", "_")
+        if not name.startswith("--") or path.split(".")[0] not in ROOTS or path in FLAGS:
+            rest.append(argument)
+            continue
+        if not equals:
+            if not queue or queue[0].startswith("--"):
+                raise JaxstyleError(f"{name} needs a value")
+            value = queue.pop(0)
+        settings[path] = value
+    return rest, settings

@@ -1,0 +1,54 @@
+"""`jaxstyle replay`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from rich.console import Console
+from tyro.conf import Positional, arg
+
+from jaxstyle.cli.arguments import Settings
+from jaxstyle.cli.render import check_output, render
+from jaxstyle.errors import JaxstyleError
+from jaxstyle.runs.manifest import Files, load_references
+from jaxstyle.runs.replay import read_manifest, recipe_from_json, recorded_files, recorded_weights
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Make a picture again from the manifest that it carries: bit-identical on the same machine."""
+
+    picture: Annotated[Path, Positional, arg(metavar="PICTURE")]
+    """A picture that jaxstyle made."""
+    output: Annotated[Path | None, arg(aliases=("-o",), metavar="OUT")] = None
+    """The picture to write; PICTURE-replay.png if not given."""
+    content: Annotated[str | None, arg(metavar="FILE")] = None
+    """Where the photo is now, if it has moved."""
+    style: Annotated[tuple[str, ...], arg(metavar="FILE ...")] = ()
+    """Where the paintings are now, if they have moved."""
+    start: Annotated[str | None, arg(metavar="FILE")] = None
+    """Where the start image is now, if it has moved."""
+    content_map: Annotated[str | None, arg(metavar="FILE")] = None
+    """Where the map of the result is now, if it has moved."""
+    style_map: Annotated[tuple[str, ...], arg(metavar="FILE ...")] = ()
+    """Where the maps of the paintings are now, if they have moved."""
+    weights: Annotated[str | None, arg(metavar="NAME")] = None
+    """Name or file of the weights, if they have moved."""
+    force: bool = False
+    """Overwrite OUT if it exists."""
+
+    def run(self, settings: Settings, console: Console) -> int:
+        """Make the picture again."""
+        if settings:
+            raise JaxstyleError(f"replay repeats a run as it was; --{next(iter(settings))} cannot be set")
+        data = read_manifest(self.picture)
+        output = self.output or self.picture.with_name(f"{self.picture.stem}-replay{self.picture.suffix}")
+        check_output(output, self.force)
+        given = Files(content=self.content, styles=self.style, start=self.start,
+                      content_map=self.content_map, style_maps=self.style_map)
+        files = recorded_files(data, given, self.picture.parent)
+        recipe = recipe_from_json(data["recipe"])
+        return render(recorded_weights(data, self.weights), load_references(files), recipe, files, output,
+                      keep_alpha=bool(data.get("keep_alpha")), replay=True, console=console)

@@ -1,0 +1,119 @@
+"""`jaxstyle stylize`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import jax
+from rich.console import Console
+from tyro.conf import Positional, arg
+
+from jaxstyle.cli.arguments import Settings
+from jaxstyle.cli.render import check_output, render, snapshot_path
+from jaxstyle.errors import JaxstyleError
+from jaxstyle.metrics.strength import balanced
+from jaxstyle.pytrees import replace
+from jaxstyle.runs.manifest import Files, load_references
+from jaxstyle.transfer import presets
+from jaxstyle.transfer.memory import parse_size
+from jaxstyle.transfer.recipe import Recipe
+from jaxstyle.transfer.settings import override
+from jaxstyle.weights.store import best_available, load_weights
+
+
+@dataclass(frozen=True)
+class Stylize:
+    """Paint a photo in the style of one or more paintings.
+
+    Every field of the recipe can be set too, e.g. --terms.style.weight 1e4 for more style, --solver Adam, or
+    --precision bfloat16 to compute faster and coarser; `jaxstyle recipes NAME` lists them all. Ctrl-C stops
+    early and saves the best image so far.
+    """
+
+    content: Annotated[Path, Positional, arg(metavar="PHOTO")]
+    """The photo: JPEG, PNG, WebP or TIFF."""
+    styles: Annotated[tuple[Path, ...], Positional, arg(metavar="PAINTING ...")]
+    """The painting; several are blended (--terms.style.blend 2,1 sets the shares)."""
+    output: Annotated[Path, arg(aliases=("-o",), metavar="OUT")] = Path("out.png")
+    """The picture to write: .png, .jpg, .webp or .tiff."""
+    recipe: Annotated[str, arg(metavar="NAME")] = "default"
+    """What to do; `jaxstyle recipes` lists the names."""
+    size: Annotated[int | None, arg(metavar="PIXELS")] = None
+    """Longer side of the result; the recipe's own if not given."""
+    steps: Annotated[int | None, arg(metavar="N")] = None
+    """Solver steps in all; the recipe's own if not given."""
+    weights: Annotated[str | None, arg(metavar="NAME")] = None
+    """Network to look through: a name from `jaxstyle weights list`, or a .safetensors file."""
+    seed: Annotated[int | None, arg(metavar="N")] = None
+    """Seed of the noise; the recipe's own if not given."""
+    start: Annotated[Path | None, arg(metavar="IMAGE")] = None
+    """Image to start from instead of what the recipe says."""
+    content_map: Annotated[Path | None, arg(metavar="IMAGE")] = None
+    """What is where in the result: a picture of flat colours, for recipes that match patches."""
+    style_map: Annotated[tuple[Path, ...], arg(metavar="IMAGE ...")] = ()
+    """What is where in each painting, in the same colours."""
+    every: Annotated[int | None, arg(metavar="N")] = None
+    """Also write the picture every N steps, as OUT-00100.png and so on."""
+    auto_weights: bool = False
+    """Weigh style against content by what these pictures need, for the strength below."""
+    strength: Annotated[float | None, arg(metavar="0…1")] = None
+    """With --auto-weights, which it implies: 0 keeps the photo, 1 the style (0.5 if not given)."""
+    keep_alpha: bool = False
+    """Give the result the transparency of the photo."""
+    max_memory: Annotated[str | None, arg(metavar="SIZE")] = None
+    """Stay within e.g. 2GB or 800MB: fewer rows of the image at a time (--rows), at worst a shorter L-BFGS
+    history. What is free, if not given."""
+    devices: Annotated[int, arg(metavar="N")] = 1
+    """Split the image by rows over the first N devices."""
+    force: bool = False
+    """Overwrite OUT if it exists."""
+
+    def run(self, settings: Settings, console: Console) -> int:
+        """Make the picture."""
+        if not self.styles:
+            raise JaxstyleError("no painting was given: jaxstyle stylize photo.jpg painting.jpg -o out.png")
+        if self.every is not None and self.every < 1:
+            raise JaxstyleError("--every takes a number of steps of at least 1")
+        limit = None if self.max_memory is None else parse_size(self.max_memory)
+        recipe = override(self.chosen_recipe(), settings)
+        steps = range(self.every, recipe.total_steps + 1, self.every) if self.every else ()
+        check_output(self.output, self.force, [snapshot_path(self.output, step) for step in steps])
+        files = Files(content=str(self.content), styles=tuple(map(str, self.styles)),
+                      start=None if self.start is None else str(self.start),
+                      content_map=None if self.content_map is None else str(self.content_map),
+                      style_maps=tuple(map(str, self.style_map)))
+        references = load_references(files)
+        weights = load_weights(self.weights or best_available())
+        if self.auto_weights or self.strength is not None:
+            recipe = balanced(weights, references, recipe, 0.5 if self.strength is None else self.strength)
+        return render(weights, references, recipe, files, self.output, every=self.every,
+                      keep_alpha=self.keep_alpha, limit=limit, devices=first_devices(self.devices),
+                      console=console)
+
+    def chosen_recipe(self) -> Recipe:
+        """The named recipe with the short flags applied."""
+        recipe = presets.named(self.recipe)
+        if self.size is not None:
+            recipe = presets.with_size(recipe, self.size)
+        if self.steps is not None:
+            recipe = presets.with_steps(recipe, self.steps)
+        if self.seed is not None:
+            recipe = replace(recipe, {"seed": self.seed})
+        if self.start is not None:
+            recipe = replace(recipe, {"start.base": "image", "start.noise": 0.0})
+        return recipe
+
+
+def first_devices(count: int) -> tuple[jax.Device, ...]:
+    """Devices to split an image over; none for one.
+
+    Raises:
+      JaxstyleError: there are not as many.
+    """
+    found = jax.local_devices()
+    if not 1 <= count <= len(found):
+        raise JaxstyleError(f"--devices {count}: there are 1 … {len(found)} here (a CPU counts as N with "
+                            "XLA_FLAGS=--xla_force_host_platform_device_count=N)")
+    return tuple(found[:count]) if count > 1 else ()

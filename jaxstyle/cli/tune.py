@@ -1,0 +1,95 @@
+"""`jaxstyle tune`: parsing and printing only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from rich.console import Console
+from tyro.conf import Positional, arg
+
+from jaxstyle.cli.sweep import fitted, watched
+from jaxstyle.errors import JaxstyleError
+from jaxstyle.report.data import read_sweep
+from jaxstyle.runs.manifest import Files
+from jaxstyle.sweeps.batches import Options
+from jaxstyle.sweeps.halving import read_rungs, settings_line, tune
+from jaxstyle.sweeps.plan import Lane, for_sweeps
+from jaxstyle.transfer import presets
+from jaxstyle.transfer.memory import parse_size
+from jaxstyle.transfer.platform import use_host_devices
+from jaxstyle.transfer.settings import override
+from jaxstyle.weights.store import best_available
+
+
+@dataclass(frozen=True)
+class Tune:
+    """Search weights: many strengths and layer weights at once, the worse half stopped again and again.
+
+    Prints the best compromises between photo and painting (the Pareto front), and its knee. Run the same
+    command again to go on after an interruption.
+    """
+
+    content: Annotated[Path, Positional, arg(metavar="PHOTO")]
+    """The photo."""
+    paintings: Annotated[tuple[Path, ...], Positional, arg(metavar="PAINTING ...")]
+    """The painting; several are blended."""
+    output: Annotated[Path, arg(aliases=("-o",), metavar="DIR")]
+    """Folder for the results and the report."""
+    candidates: Annotated[int, arg(metavar="N")] = 16
+    """How many to begin with."""
+    recipe: Annotated[str, arg(metavar="NAME")] = "default"
+    """The recipe; `jaxstyle recipes` lists the names."""
+    size: Annotated[int, arg(metavar="PIXELS")] = 192
+    """Longer side of the results."""
+    steps: Annotated[int, arg(metavar="N")] = 200
+    """Solver steps, over all stages, of those that are not stopped."""
+    seed: Annotated[int, arg(metavar="N")] = 0
+    """Seed of the candidates."""
+    weights: Annotated[str | None, arg(metavar="NAME")] = None
+    """Network to look through: a name from `jaxstyle weights list`, or a .safetensors file."""
+    max_memory: Annotated[str | None, arg(metavar="SIZE")] = None
+    """Stay within e.g. 2GB or 800MB: as for `jaxstyle sweep`."""
+    save_every: Annotated[float, arg(metavar="SECONDS")] = 30.0
+    """How often running candidates are saved, to go on from after an interruption."""
+
+    def run(self, settings: Mapping[str, str], console: Console) -> int:
+        """Search, and write the report."""
+        from jaxstyle.report.page import write_report  # matplotlib takes half a second to import
+
+        if not self.paintings:
+            raise JaxstyleError("no painting was given; try: jaxstyle tune photo.jpg art.jpg -o runs/tune")
+        use_host_devices()
+        base = presets.with_steps(presets.with_size(presets.named(self.recipe), self.size), self.steps)
+        files = Files(content=str(self.content), styles=tuple(map(str, self.paintings)))
+        options = Options(memory=None if self.max_memory is None else parse_size(self.max_memory),
+                          save_seconds=self.save_every)
+        lane = Lane({}, for_sweeps(override(base, dict(settings))), files, self.weights or best_available())
+        lane = fitted([lane] * self.candidates, options, console)[0] if self.candidates > 1 else lane
+        console.print(f"{self.candidates} candidates → {self.output}", highlight=False, soft_wrap=True)
+        search = tune(self.output, lane, count=self.candidates, seed=self.seed,
+                      title=f"{self.content.stem}: tuned weights", options=options)
+        if code := watched(search, self.candidates, console):
+            return code
+        page = write_report(self.output)
+        self.print_found(console)
+        console.print(f"done → {page}", highlight=False, soft_wrap=True)
+        return 0
+
+    def print_found(self, console: Console) -> None:
+        """Print what was decided, and the settings of the best."""
+        for rung in read_rungs(self.output):
+            console.print(f"step {rung.step}: {len(rung.ran)} candidates ran, {len(rung.kept)} were kept",
+                          highlight=False)
+        sweep = read_sweep(self.output)
+        front, knee = sweep.front()
+        if not front:
+            console.print("no candidate came to a finite loss; use smaller weights", highlight=False)
+        chosen = "" if self.recipe == "default" else f"--recipe {self.recipe} "
+        for i in front:
+            found = sweep.lanes[i]
+            console.print(f"{'knee' if i == knee else '    '} photo {found.distance('content'):.3f} painting "
+                          f"{found.distance('style'):.4f}  {chosen}{settings_line(found.manifest)}",
+                          highlight=False, soft_wrap=True)

@@ -1,0 +1,210 @@
+"""Choosing the weight of the style for the user: one strength from 0 to 1, whatever image, size and network.
+
+A result lies between the photo and the painting, at relative distances C and S of `metrics.distances` that
+mean the same for any pictures. Its strength is √C / (√C + √S): 0 is the photo, 1 the painting's texture,
+0.5 as far from the one as from the other. Which weight of the style belongs to which strength is
+measured, by a few small runs with weights around the balance of gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from jaxstyle.backbones.perceptual import Weights
+from jaxstyle.errors import JaxstyleError
+from jaxstyle.losses import Content, Pixel
+from jaxstyle.metrics.distances import distances, yardstick
+from jaxstyle.ops.resize import resize_to
+from jaxstyle.pytrees import replace
+from jaxstyle.references import References
+from jaxstyle.solvers import ArmijoLbfgs, begin_search, search_step
+from jaxstyle.transfer.inputs import fit
+from jaxstyle.transfer.objective import Terms, objective, targets
+from jaxstyle.transfer.program import network_for
+from jaxstyle.transfer.recipe import Recipe, Stage
+
+RUN_STEPS, RUN_SIZE = 50, 96
+GRID = 10.0 ** np.linspace(-2.5, 2.5, 7)
+
+
+@dataclass(frozen=True)
+class Balance:
+    """What was measured for a pair of pictures: strengths, rising, and the style's factor for each."""
+
+    strengths: np.ndarray
+    factors: np.ndarray
+
+    def factor(self, strength: float) -> float:
+        """What to multiply the style's weights with for a strength in 0..1; constant beyond the measured.
+
+        Raises:
+          JaxstyleError: a strength outside.
+        """
+        if not 0 <= strength <= 1:
+            raise JaxstyleError(f"strength is a number from 0 (photo) to 1 (style), not {strength}")
+        return float(np.exp(np.interp(strength, self.strengths, np.log(self.factors))))
+
+
+def roles(terms: Terms) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Terms that keep the photo, and terms that bring the style; those of the image alone are neither.
+
+    Raises:
+      JaxstyleError: one kind is missing, so there is nothing to balance.
+    """
+    content = {name: term for name, term in terms.items() if isinstance(term, Content | Pixel)}
+    style = {name: term for name, term in terms.items() if term.layers and name not in content}
+    if not content or not style:
+        raise JaxstyleError("a strength balances content against style terms; this recipe has not both")
+    return content, style
+
+
+def measure_balance(weights: Weights, references: References, recipe: Recipe, steps: int = RUN_STEPS,
+                    size: int = RUN_SIZE) -> Balance:
+    """Measures a recipe with small runs of at most `size` pixels, and corrects for the recipe's own size.
+
+    Raises:
+      JaxstyleError: no content image, terms that cannot be balanced, or a style that does not move the photo.
+    """
+    if references.content is None:
+        raise JaxstyleError("a strength needs a photo; without one the style is all there is")
+    content, style = roles(recipe.terms)
+    last = recipe.stages[-1]
+    fits = last.size is not None and last.size <= size
+    small = last if fits else Stage(size=size, steps=last.steps, by=last.by)
+    network = network_for(weights, recipe)
+    given = fit(references, small, recipe.style_scale)
+    layers = yardstick(network, recipe)
+    found = jax.device_get(trade_offs(network, given, content, style, GRID, steps, layers))
+    strengths = strength_of(found["content"], found["style"])
+    good = np.isfinite(strengths) & np.isfinite(found["factors"]) & (found["factors"] > 0)
+    if not good.any():
+        raise JaxstyleError("the style terms do not move the photo: no strength can be measured")
+    factors = found["factors"]
+    if not fits:
+        full = fit(references, last, recipe.style_scale)
+        factors = factors * growth_with_size(network, given, full, content, style, found["image"],
+                                             recipe.rows)
+    return Balance(*rising(strengths[good], factors[good]))
+
+
+def strength_of(content: Any, style: Any) -> np.ndarray:
+    """√C / (√C + √S) of relative distances from photo and painting (see the top)."""
+    gone, left = np.sqrt(content), np.sqrt(style)
+    return gone / (gone + left)
+
+
+def rising(strengths: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The measured points without those at which the strength falls, which a short run may leave."""
+    kept = [0]
+    for i in range(1, len(strengths)):
+        if strengths[i] > strengths[kept[-1]]:
+            kept.append(i)
+    return strengths[kept], factors[kept]
+
+
+@partial(jax.jit, static_argnames=("steps", "layers"))
+def trade_offs(weights: Weights, references: References, content: Terms, style: Terms, grid: Array,
+               steps: int, layers: tuple[tuple[str, ...], tuple[str, ...]]) -> dict[str, Array]:
+    """The style alone, and then compromises with the style's weights multiplied by factors around a balance.
+
+    At the balance the gradient of the content terms (at the result of the style alone) is as long as that of
+    the style terms (at the photo): each where it is far from zero.
+
+    Returns:
+      "content", "style": relative distances `[n]` of the compromises at `layers`; "factors" `[n]`;
+      "image": the result of the style alone.
+    """
+    terms = {**content, **style}
+    aims = targets(weights, references, terms)
+    photo = jnp.asarray(references.content)
+
+    def both(x: Array) -> Array:
+        return split(objective(weights, terms, aims, x)[1], content)
+
+    def run(shares: Array) -> Array:
+        def fun(x: Array) -> tuple[Array, tuple[()]]:
+            return jnp.vdot(shares, both(x)), ()
+
+        search = begin_search(solver, fun, photo)
+        return lax.fori_loop(0, steps, lambda _, at: search_step(solver, fun, at), search).best.x
+
+    def gradient_norms(x: Array) -> Array:
+        values, back = jax.vjp(both, x)
+        rows = jnp.eye(2, dtype=values.dtype)
+        return jnp.stack([jnp.linalg.norm(back(row)[0].ravel()) for row in rows])
+
+    def lane(carry: tuple[Array, Array], step: Array) -> tuple[tuple[Array, Array], tuple[Any, Array]]:
+        balance, image = carry
+        alone = jnp.isnan(step)
+        factor = jnp.where(alone, 1.0, balance * step)
+        x = run(jnp.stack([jnp.where(alone, 0.0, 1.0), factor]))
+        balance = jnp.where(alone, gradient_norms(x)[0] / at_photo[1], balance)
+        shown = jnp.clip(x, 0, 1)  # what a picture file can hold
+        found = distances(weights, references, shown, *layers)
+        return (balance, jnp.where(alone, shown, image)), (found, factor)
+
+    solver = ArmijoLbfgs()
+    at_photo = gradient_norms(photo)
+    lanes = jnp.concatenate([jnp.full(1, jnp.nan, photo.dtype), jnp.asarray(grid, photo.dtype)])
+    (_, image), (values, factors) = lax.scan(lane, (jnp.ones((), photo.dtype), photo), lanes)
+    return {"content": values["content"][1:], "style": values["style"][1:], "factors": factors[1:],
+            "image": image}
+
+
+def split(parts: dict[str, Array], content: Terms) -> Array:
+    """Sums of the content and of the style terms, `[2]`."""
+    kept = sum((part for name, part in parts.items() if name in content), start=jnp.zeros(()))
+    style = sum((part for name, part in parts.items() if name not in content), start=jnp.zeros(()))
+    return jnp.stack([kept, style])
+
+
+def growth_with_size(weights: Weights, small: References, full: References, content: Terms, style: Terms,
+                     image: np.ndarray, rows: int | None = None) -> float:
+    """How much more content terms grow than style terms from the small size to the full one, for one picture.
+
+    Content is looked at for the style alone, style for the photo: there they are far from zero.
+    """
+    grown = []
+    for references in (small, full):
+        height, width, _ = references.content.shape
+        ends = (resize_to(image, height, width), jnp.asarray(references.content))
+        values = [both_terms(weights, references, content, style, end, rows) for end in ends]
+        grown.append(float(values[0][0]) / float(values[1][1]))
+    return grown[1] / grown[0]
+
+
+@partial(jax.jit, static_argnames="rows")
+def both_terms(weights: Weights, references: References, content: Terms, style: Terms, image: Array,
+               rows: int | None = None) -> Array:
+    """Content and style terms of an image, `[2]`."""
+    terms = {**content, **style}
+    aims = targets(weights, references, terms, rows)
+    return split(objective(weights, terms, aims, image, rows=rows)[1], content)
+
+
+def with_strength(recipe: Recipe, balance: Balance, strength: float) -> Recipe:
+    """The recipe with the weights of its style terms set for a strength in 0..1; nothing else changes.
+
+    They are rounded to five digits, so that the last bits of a measurement do not make another run.
+    """
+    factor = balance.factor(strength)
+    return replace(recipe, {f"terms.{name}.weight": float(f"{float(term.weight) * factor:.5g}")
+                            for name, term in roles(recipe.terms)[1].items()})
+
+
+def balanced(weights: Weights, references: References, recipe: Recipe, strength: float = 0.5) -> Recipe:
+    """Measures and sets the strength, in one."""
+    return with_strength(recipe, measure_balance(weights, references, recipe), strength)
+
+
+def spread(values: Sequence[float]) -> float:
+    """How far apart positive numbers are: the standard deviation of their logarithms (0.1 ≈ 10 %)."""
+    return float(np.std(np.log(np.asarray(values, float))))

@@ -1,0 +1,82 @@
+"""Plots of a sweep as picture files: loss curves, and content against style distance."""
+
+from __future__ import annotations
+
+import io
+import math
+import textwrap
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from jaxstyle.atomic import write_whole
+from jaxstyle.report.data import SweepRecord
+from jaxstyle.sweeps.folder import STOPPED
+
+MANY = 14
+
+
+def colours(count: int) -> list:
+    """Colours that can be told apart, or shades of one map where there are many."""
+    if count <= 10:
+        return [matplotlib.colormaps["tab10"](i) for i in range(count)]
+    return [matplotlib.colormaps["viridis"](i / (count - 1)) for i in range(count)]
+
+
+def loss_curves(sweep: SweepRecord) -> Figure:
+    """Total loss after every step, one line per lane, logarithmic where all are positive."""
+    figure = Figure(figsize=(9, 5), layout="constrained", dpi=130)
+    axes = figure.subplots()
+    lanes = [lane for lane in sweep.lanes if lane.metrics]
+    positive = True
+    for lane, colour in zip(lanes, colours(len(lanes))):
+        values = [row["total"] if row["total"] is not None else math.nan for row in lane.metrics]
+        positive &= all(value > 0 for value in values if not math.isnan(value))
+        axes.plot([row["step"] for row in lane.metrics], values, color=colour, label=lane.name, lw=1.4)
+    axes.set(xlabel="step", ylabel="total loss", yscale="log" if lanes and positive else "linear")
+    axes.grid(alpha=0.25)
+    if 0 < len(lanes) <= MANY:
+        figure.legend(loc="outside right upper", fontsize=8, frameon=False)
+    return figure
+
+
+def scatter(sweep: SweepRecord) -> Figure:
+    """Relative distance from the photo against that from the painting; the Pareto front is drawn.
+
+    Lanes that were stopped on the way are hollow; the title says by which network distances were measured.
+    """
+    figure = Figure(figsize=(7, 5), layout="constrained", dpi=130)
+    axes = figure.subplots()
+    lanes = [lane for lane in sweep.lanes if lane.measured]
+    for lane, colour in zip(lanes, colours(len(lanes))):
+        axes.plot(lane.distance("content"), lane.distance("style"), "o", color=colour,
+                  mfc="none" if lane.status == STOPPED else colour)
+        if len(lanes) <= MANY:
+            axes.annotate(", ".join(lane.labels.values()) or str(lane.index),
+                          (lane.distance("content"), lane.distance("style")), xytext=(5, 4),
+                          textcoords="offset points", fontsize=7)
+    front, knee = sweep.front()
+    line = [(sweep.lanes[i].distance("content"), sweep.lanes[i].distance("style")) for i in front]
+    if len(line) > 1:
+        axes.plot(*zip(*line), color="#888888", lw=1, zorder=0, label="Pareto front")
+    if knee is not None:
+        lane = sweep.lanes[knee]
+        axes.plot(lane.distance("content"), lane.distance("style"), "o", ms=12, mfc="none", mec="#d33",
+                  label="knee")
+        axes.legend(frameon=False, fontsize=8)
+    heights = [lane.distance("style") for lane in lanes]
+    wide = heights and max(heights) > 5 * min(heights) > 0
+    axes.set(xlabel="distance from the photo (content)", ylabel="distance from the painting (style)",
+             yscale="log" if wide else "linear")
+    axes.margins(x=0.12)  # room for the names
+    axes.set_title(textwrap.fill(sweep.yardstick(), 100), fontsize=8, color="#555555")
+    axes.grid(alpha=0.25)
+    return figure
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """Save as PNG, atomically."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    write_whole(path, buffer.getvalue())

@@ -1,0 +1,82 @@
+"""Outputs that say how they were made: a manifest inside each picture, and what replaying one needs."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxstyle.backbones.perceptual import Weights
+from jaxstyle.images.files import load
+from jaxstyle.pytrees import pytree, static, to_json
+from jaxstyle.references import References
+from jaxstyle.transfer.recipe import Recipe
+from jaxstyle.weights.store import sha256
+
+TEXT_KEY = "jaxstyle"
+FORMAT = "jaxstyle-run-1"
+
+
+@pytree
+class Files:
+    """Where the reference images of a run lie."""
+
+    content: str | None = static(default=None)
+    styles: tuple[str, ...] = static(default=())
+    start: str | None = static(default=None)
+    content_map: str | None = static(default=None)
+    style_maps: tuple[str, ...] = static(default=())
+
+
+def load_references(files: Files) -> References:
+    """The images that `files` names, at their own size."""
+    return References(
+        content=load(files.content) if files.content else None,
+        styles=tuple(load(path) for path in files.styles),
+        start=load(files.start) if files.start else None,
+        content_map=load(files.content_map) if files.content_map else None,
+        style_maps=tuple(load(path) for path in files.style_maps),
+    )
+
+
+def manifest(recipe: Recipe, files: Files, weights: Weights, **outcome: Any) -> dict[str, Any]:
+    """Everything that made a result, ready for JSON; `outcome` adds what came of it."""
+    def entry(path: str | None) -> dict[str, str] | None:
+        return None if path is None else {"path": str(Path(path).resolve()), "sha256": sha256(path)}
+
+    references: dict[str, Any] = {
+        "content": entry(files.content), "styles": [entry(p) for p in files.styles],
+        "start": entry(files.start)}
+    if files.content_map:
+        references |= {"content_map": entry(files.content_map),
+                       "style_maps": [entry(p) for p in files.style_maps]}
+    return {
+        "format": FORMAT,
+        "recipe": to_json(recipe),
+        "references": references,
+        "weights": identity(weights),
+        "versions": {"python": platform.python_version(),
+                     **{name: version(name) for name in ("jaxstyle", "jax", "jaxlib", "jaxopt", "optax")}},
+        "device": device_name(),
+        **outcome,
+    }
+
+
+def identity(weights: Weights) -> dict[str, str]:
+    """What a manifest says of weights: their name and hash."""
+    return {"name": absolute(weights.name), "sha256": weights.sha256}
+
+
+def absolute(name: str) -> str:
+    """The name of weights as a later run elsewhere can find them: files by their whole path."""
+    return str(Path(name).resolve()) if name.endswith(".safetensors") else name
+
+
+def device_name() -> str:
+    """Platform and kind of the device that JAX computes on, e.g. "cpu" or "gpu (NVIDIA H200)"."""
+    device = jax.devices()[0]
+    kind = device.device_kind
+    return device.platform if kind.lower() == device.platform else f"{device.platform} ({kind})"

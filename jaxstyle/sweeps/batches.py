@@ -1,0 +1,269 @@
+"""Lanes that run together: where they go on from, what is kept of them on the way, and their results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from jaxstyle.backbones.perceptual import Weights
+from jaxstyle.images.files import save
+from jaxstyle.metrics.distances import measured
+from jaxstyle.pytrees import stack
+from jaxstyle.references import References
+from jaxstyle.runs.manifest import Files, identity, load_references
+from jaxstyle.solvers import Search
+from jaxstyle.sweeps.capacity import fitting_mesh, fitting_width
+from jaxstyle.sweeps.folder import (
+    FAILED,
+    FINISHED,
+    MANIFEST,
+    RUNNING,
+    History,
+    Saved,
+    fingerprint,
+    finite,
+    load_state,
+    save_state,
+    write_json,
+    write_result,
+)
+from jaxstyle.sweeps.plan import Lane
+from jaxstyle.sweeps.program import Batch, Lanes, living, place, run_lanes
+from jaxstyle.transfer.program import aim, begin, network_for
+from jaxstyle.transfer.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a sweep is run; none of it changes a picture.
+
+    Attributes:
+      width: lanes per batch and device; None: as many as fit (into `memory`, see `memory_budget`) and pay.
+      snapshots: steps (over all stages) after which each lane's picture is kept too.
+      save_seconds: how often the state of running lanes is saved.
+      process, processes: which share of the lanes is this process's.
+      judge: name of the network that measures the distances of all lanes; None: each lane's own does.
+    """
+
+    width: int | None = None
+    memory: int | None = None
+    snapshots: tuple[int, ...] = ()
+    save_seconds: float = 30.0
+    process: int = 0
+    processes: int = 1
+    judge: str | None = None
+
+
+USUAL = Options()
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a sweep is: lane-steps of this process done and in all, and the batch that runs.
+
+    `lanes` are indices of the batch, `snapshot` where it is; `finished` counts lanes, `groups` programs.
+    """
+
+    done: int
+    total: int
+    finished: int
+    lanes: tuple[int, ...]
+    snapshot: Lanes
+    group: int
+    groups: int
+
+
+@dataclass
+class Running:
+    """A lane that is being run: what was saved of it, what it went through, what its last batch took."""
+
+    index: int
+    lane: Lane
+    record: dict[str, Any]
+    folder: Path
+    history: History = field(default_factory=History)
+    saved: Saved | None = None
+    cost: dict[str, Any] = field(default_factory=dict)
+
+
+@cache
+def references_of(files: Files) -> References:
+    """Reference images, read once per sweep."""
+    return load_references(files)
+
+
+def batches(waiting: Sequence[Running], weights: Weights, options: Options, mesh: Mesh
+            ) -> Iterator[tuple[list[Running], Batch, Lanes | None]]:
+    """A group's unfinished lanes in batches; lanes interrupted at the same step go on together.
+
+    Gives the lanes, their batch, and where they go on from (None: they start anew).
+    """
+    if not waiting:
+        return
+    mesh = fitting_mesh(weights, [references_of(run.lane.files) for run in waiting],
+                        [run.lane.recipe for run in waiting], mesh, options.width, options.memory)
+    first = waiting[0].lane
+    shape = cache(partial(search_shape, weights, references_of(first.files), first.recipe))
+    for run in waiting:
+        run.saved = usable_state(run, shape)
+        run.history = run.saved.history if run.saved else History()
+    places = [(run.saved.stage, run.saved.step) if run.saved else (-1, 0) for run in waiting]
+    width = chosen_width(waiting, weights, options, mesh)
+    for where in sorted(set(places), reverse=True):
+        runs = [run for run, there in zip(waiting, places) if there == where]
+        for i in range(0, len(runs), width):
+            some = runs[i : i + width]
+            batch = place(weights, [references_of(run.lane.files) for run in some],
+                          [run.lane.recipe for run in some], width, mesh)
+            yield some, batch, resumed(some)
+
+
+def usable_state(run: Running, shape: Callable[[int], Search]) -> Saved | None:
+    """The saved state of a lane if it is whole and of this very program, whose stages have these shapes."""
+    saved = load_state(run.folder, fingerprint(run.record))
+    if saved is None or saved.stage >= len(run.lane.recipe.stages):
+        return None
+    return saved if saved.fits(shape(saved.stage)) else None
+
+
+def search_shape(weights: Weights, references: References, recipe: Recipe, stage: int) -> Search:
+    """The search of a stage, as shapes."""
+    network = network_for(weights, recipe)
+    aims = jax.eval_shape(partial(aim, stage=stage), network, references, recipe)
+    return jax.eval_shape(partial(begin, stage=stage, previous=None), network, references, recipe, aims)
+
+
+def chosen_width(runs: Sequence[Running], weights: Weights, options: Options, mesh: Mesh) -> int:
+    """Lanes per batch over all devices."""
+    if options.width is not None:
+        return options.width * mesh.devices.size
+    return fitting_width(weights, [references_of(run.lane.files) for run in runs],
+                         [run.lane.recipe for run in runs], mesh, options.memory)
+
+
+def resumed(runs: Sequence[Running]) -> Lanes | None:
+    """The saved state of lanes, all at one step, as one batch; None if they start anew."""
+    states = [run.saved for run in runs if run.saved]
+    if not states:
+        return None
+    first = states[0]
+    search = stack([saved.search for saved in states])
+    for run in runs:
+        run.saved = None  # it may be hundreds of megabytes
+    return Lanes(images=jnp.clip(search.best.x, 0, 1), search=search, losses={}, alive=living(search),
+                 stage=first.stage, step=first.step,
+                 steps=runs[0].lane.recipe.stages[first.stage].steps)
+
+
+def steps_before(recipe: Recipe, stage: int) -> int:
+    """Steps of all stages before one."""
+    return sum(each.steps for each in recipe.stages[:stage])
+
+
+def run_batch(runs: Sequence[Running], batch: Batch, resume: Lanes | None, options: Options,
+              until: int | None = None) -> Iterator[Lanes]:
+    """Runs a batch, keeps its records, and saves its state now and then.
+
+    Args:
+      until: step (over all stages) to stop at, with the state saved; the end if None. A batch that is there
+        already is given as it is.
+    """
+    began = last_save = time.monotonic()
+    end, compile_seconds = until or batch.recipes.total_steps, 0.0
+    for run in runs:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        write_json(run.folder / MANIFEST, {**run.record, "status": RUNNING,
+                                           "fingerprint": fingerprint(run.record)})
+    before, fresh = 0.0, resume is None
+    earlier = [run.history.seconds[-1] if run.history.seconds else 0.0 for run in runs]
+    ahead: Iterable[Lanes] = run_lanes(batch, stops=(*options.snapshots, end), resume=resume)
+    if resume is not None and steps_before(batch.recipes, resume.stage) + resume.step >= end:
+        ahead = [resume]
+    for at in ahead:
+        now = time.monotonic() - began
+        done = steps_before(batch.recipes, at.stage) + at.step
+        compile_seconds += at.compile_seconds
+        note(runs, at, done, before, now, first=fresh, earlier=earlier)
+        fresh, before = False, now
+        if at.step and done in options.snapshots:
+            keep_pictures(runs, at, done)
+        due = time.monotonic() - last_save >= options.save_seconds or done == until
+        if at.step and due and at is not resume:
+            save_states(runs, at)
+            last_save = time.monotonic()
+        yield at
+        if done >= end:
+            break
+    for run in runs:
+        run.cost = {"compile_seconds": round(compile_seconds, 3), "lanes_in_batch": len(runs),
+                    "batch_seconds": round(time.monotonic() - began, 3)}
+
+
+def keep_pictures(runs: Sequence[Running], at: Lanes, done: int) -> None:
+    """Write the pictures of a step."""
+    for run, image, alive in zip(runs, np.asarray(at.images), at.alive):
+        if alive:
+            save(run.folder / f"step-{done:05d}.png", image)
+
+
+def save_states(runs: Sequence[Running], at: Lanes) -> None:
+    """Save each lane of a batch, to go on from."""
+    for i, run in enumerate(runs):
+        search = jax.tree.map(lambda leaf: leaf[i], at.search)  # noqa: B023
+        save_state(run.folder, search, at.stage, at.step, run.history, fingerprint(run.record))
+
+
+def note(runs: Sequence[Running], at: Lanes, done: int, before: float, now: float, first: bool,
+         earlier: Sequence[float]) -> None:
+    """Add the steps since the last snapshot, of which `done` is the last, to the history of each lane.
+
+    `before` and `now` are seconds since the batch began, `earlier` those of each lane before it.
+    """
+    iterate = at.search.iterate
+    if first:
+        values = {"total": iterate.value, **iterate.parts}
+        for i, run in enumerate(runs):
+            run.history.add([0], [now], {name: [value[i]] for name, value in values.items()})
+    elif at.losses:
+        count = next(iter(at.losses.values())).shape[1]
+        for i, run in enumerate(runs):
+            seconds = earlier[i] + np.linspace(before, now, count + 1)[1:]
+            run.history.add(range(done - count + 1, done + 1), list(seconds),
+                            {name: v[i] for name, v in at.losses.items()})
+
+
+def outcome_of(run: Running, at: Lanes, i: int, judge: Weights) -> tuple[dict[str, Any], np.ndarray]:
+    """What a manifest says of a lane's end, the `i`-th of a batch, and its image `[H, W, 3]`.
+
+    Distances are measured at the size of the stage that it is in, by the network `judge`.
+    """
+    best, alive, image = at.search.best, bool(at.alive[i]), np.asarray(at.images[i])
+    outcome = {
+        "status": FINISHED if alive else FAILED,
+        "steps": run.history.steps[-1], "seconds": run.history.seconds[-1],
+        "loss": finite(float(best.value[i])),
+        "parts": {name: finite(float(part[i])) for name, part in best.parts.items()},
+        "failures": int(at.search.failures[i]), **run.cost,
+    }
+    if not alive:
+        outcome["reason"] = "no finite loss; use smaller weights or a smaller learning rate"
+    if np.isfinite(image).all():
+        outcome["distances"] = measured(judge, references_of(run.lane.files), run.lane.recipe, image,
+                                        at.stage)
+        outcome["judge"] = identity(judge)
+    return outcome, image
+
+
+def write_outcome(run: Running, outcome: dict[str, Any], image: np.ndarray) -> None:
+    """Write the result of a lane."""
+    record = {**run.record, **outcome, "fingerprint": fingerprint(run.record)}
+    write_result(run.folder, record, image if np.isfinite(image).all() else None, run.history)

@@ -1,0 +1,235 @@
+"""The files of a sweep: a folder with a plan, and a folder for each lane.
+
+    DIR/manifest.json            what is to be run: axes, lanes, versions; its status
+    DIR/lanes/0003/manifest.json the lane's recipe, inputs by hash, status, losses, times
+    DIR/lanes/0003/image.png     its result (with a manifest inside, for `jaxstyle replay`)
+    DIR/lanes/0003/step-00100.png  snapshots
+    DIR/lanes/0003/metrics.jsonl losses after every step
+    DIR/lanes/0003/state.npz     while it runs: the solver's state
+
+Every file appears whole or not at all, and a lane's manifest is the last one written, with the hashes of the
+others; so whatever is there after a kill is either complete or recognised as not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxstyle.atomic import write_whole
+from jaxstyle.errors import JaxstyleError
+from jaxstyle.images.files import save
+from jaxstyle.runs.manifest import TEXT_KEY
+from jaxstyle.runs.replay import recorded_entries
+from jaxstyle.solvers import Search
+from jaxstyle.sweeps.plan import Lane, varied_paths
+
+FORMAT = "jaxstyle-sweep-1"
+MANIFEST, METRICS, IMAGE, STATE = "manifest.json", "metrics.jsonl", "image.png", "state.npz"
+INPUTS = "inputs"
+"""Folder inside a sweep's for pictures made for it, which may be there before it."""
+FINISHED, FAILED, RUNNING, STOPPED = "finished", "failed", "running", "stopped"
+
+
+@dataclass
+class History:
+    """What a lane went through, step by step: the step, wall seconds since its start, and losses."""
+
+    steps: list[int] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    losses: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, steps: Sequence[int], seconds: Sequence[float], losses: Mapping[str, Any]) -> None:
+        """Note some steps."""
+        self.steps += map(int, steps)
+        self.seconds += (round(float(second), 4) for second in seconds)
+        for name, values in losses.items():
+            self.losses.setdefault(name, []).extend(float(value) for value in values)
+
+    def lines(self) -> str:
+        """One JSON object per step."""
+        names = list(self.losses)
+        rows = zip(self.steps, self.seconds, *self.losses.values())
+        return "".join(json.dumps({"step": step, "seconds": seconds, **dict(zip(names, map(finite, values)))})
+                       + "\n" for step, seconds, *values in rows)
+
+
+@dataclass
+class Saved:
+    """A lane interrupted at some step of a stage: leaves of its `Search`, and its history so far."""
+
+    stage: int
+    step: int
+    leaves: list[np.ndarray]
+    history: History
+    search: Any = None
+
+    def fits(self, like: Search) -> bool:
+        """Whether the leaves are those of a search of this structure (shapes); if so, fills `search`."""
+        leaves, treedef = jax.tree.flatten(like)
+        if [(leaf.shape, leaf.dtype) for leaf in leaves] != [(s.shape, s.dtype) for s in self.leaves]:
+            return False
+        self.search = jax.tree.unflatten(treedef, self.leaves)
+        return True
+
+
+def finite(value: float) -> float | None:
+    """The number, or None where JSON has no word for it."""
+    return value if np.isfinite(value) else None
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON, atomically."""
+    write_whole(path, (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """JSON of a file; None if it is missing or damaged."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def fingerprint(record: Mapping[str, Any]) -> str:
+    """Hash of what makes a lane's result: its recipe, and its inputs by content."""
+    references = json.loads(json.dumps(record["references"]))
+    for _, entry in recorded_entries(references):
+        del entry["path"]
+    weights = record["weights"]["sha256"] or record["weights"]["name"]
+    text = json.dumps([record["recipe"], references, weights], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_plan(directory: Path, lanes: Sequence[Lane], records: Sequence[Mapping[str, Any]], title: str,
+               about: str = "", more: Mapping[str, Any] | None = None) -> None:
+    """Record what a sweep is to do, before any work; a folder that holds the same plan is taken over.
+
+    Args:
+      more: further entries of the plan.
+
+    Raises:
+      JaxstyleError: the folder holds something else.
+    """
+    prints = [fingerprint(record) for record in records]
+    old = held_plan(directory)
+    if old is not None and [lane["fingerprint"] for lane in old["lanes"]] != prints:
+        raise holds_another(directory)
+    entries = [{"labels": dict(lane.labels), "fingerprint": key} for lane, key in zip(lanes, prints)]
+    directory.mkdir(parents=True, exist_ok=True)
+    write_json(directory / MANIFEST, {
+        "format": FORMAT, "title": title, "about": about, "status": RUNNING,
+        "axes": axes_of(lanes), "varied": varied_paths(lanes), "lanes": entries,
+        "created": (old or {}).get("created", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())),
+        "versions": records[0]["versions"], "device": records[0]["device"], "devices": jax.device_count(),
+        **(more or {}),
+    })
+
+
+def held_plan(directory: Path) -> dict[str, Any] | None:
+    """The plan that a folder holds; None if it is not there, or empty but for pictures made for the sweep
+    and what a kill may have left of the first plan.
+
+    Raises:
+      JaxstyleError: the folder holds something else.
+    """
+    plan = read_json(directory / MANIFEST)
+    others = directory.iterdir() if directory.is_dir() else ()
+    if plan is None and any(path.name != INPUTS and path.suffix != ".tmp" for path in others):
+        raise JaxstyleError(f"{directory}: is not empty and holds no sweep; choose another folder with -o")
+    if plan is not None and (not isinstance(plan, dict) or plan.get("format") != FORMAT):
+        raise holds_another(directory)
+    return plan
+
+
+def holds_another(directory: Path) -> JaxstyleError:
+    """What is said of a folder that belongs to another sweep."""
+    return JaxstyleError(f"{directory}: holds another sweep; choose another folder with -o")
+
+
+def axes_of(lanes: Sequence[Lane]) -> list[dict[str, Any]]:
+    """Names and values of the axes, in the order of the lanes."""
+    values: dict[str, dict[str, None]] = {}
+    for lane in lanes:
+        for name, label in lane.labels.items():
+            values.setdefault(name, {})[label] = None
+    return [{"name": name, "values": list(labels)} for name, labels in values.items()]
+
+
+def lane_folder(directory: Path, index: int) -> Path:
+    """Where a lane's files are."""
+    return directory / "lanes" / f"{index:04d}"
+
+
+def is_finished(folder: Path, record: Mapping[str, Any]) -> bool:
+    """Whether a folder holds the whole result of the lane that `record` describes."""
+    found = read_json(folder / MANIFEST)
+    if not isinstance(found, dict) or found.get("status") not in (FINISHED, FAILED, STOPPED):
+        return False
+    if found.get("fingerprint") != fingerprint(record):
+        return False
+    return all(file_hash(folder / name) == digest for name, digest in found.get("files", {}).items())
+
+
+def update_plan(directory: Path, **entries: Any) -> None:
+    """Change entries of a sweep's plan, such as its status."""
+    write_json(directory / MANIFEST, {**(read_json(directory / MANIFEST) or {}), **entries})
+
+
+def file_hash(path: Path) -> str | None:
+    """Hex SHA-256 of a file; None if it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+def write_result(folder: Path, record: Mapping[str, Any], image: np.ndarray | None, history: History) -> None:
+    """Write a lane's result: image and metrics first, then the manifest that vouches for them."""
+    if image is not None:
+        save(folder / IMAGE, image, text={TEXT_KEY: json.dumps(record)})
+    write_whole(folder / METRICS, history.lines().encode())
+    names = sorted(path.name for path in folder.iterdir()
+                   if path.suffix == ".png" or path.name == METRICS)
+    files = {name: file_hash(folder / name) for name in names}
+    write_json(folder / MANIFEST, {**record, "files": files})
+    (folder / STATE).unlink(missing_ok=True)
+
+
+def save_state(folder: Path, search: Search, stage: int, step: int, history: History,
+               fingerprint: str) -> None:
+    """Save a running lane, atomically, with a hash over all of it."""
+    leaves = jax.tree.leaves(search)
+    arrays: dict[str, Any] = {f"leaf{i:03d}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
+    about = {"stage": stage, "step": step, "fingerprint": fingerprint,
+             "steps": history.steps, "seconds": history.seconds, "losses": history.losses}
+    buffer = io.BytesIO()
+    np.savez(buffer, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)
+    data = buffer.getvalue()
+    write_whole(folder / STATE, hashlib.sha256(data).digest() + data)
+
+
+def load_state(folder: Path, fingerprint: str) -> Saved | None:
+    """The saved state of a lane; None if there is none, it is damaged, or it belongs to another recipe."""
+    try:
+        content = (folder / STATE).read_bytes()
+    except OSError:
+        return None
+    if hashlib.sha256(content[32:]).digest() != content[:32]:
+        return None
+    with np.load(io.BytesIO(content[32:]), allow_pickle=False) as archive:
+        about = json.loads(archive["about"].tobytes())
+        leaves = [archive[name] for name in sorted(archive.files) if name != "about"]
+    if about["fingerprint"] != fingerprint:
+        return None
+    history = History(about["steps"], about["seconds"], about["losses"])
+    return Saved(about["stage"], about["step"], leaves, history)

@@ -1,0 +1,87 @@
+"""Runs a planned sweep into a folder: groups, batches, results as they finish, and going on after a stop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from jaxstyle.metrics.distances import judge_called
+from jaxstyle.runs.manifest import manifest
+from jaxstyle.sweeps.batches import (
+    USUAL,
+    Options,
+    Progress,
+    Running,
+    batches,
+    outcome_of,
+    references_of,
+    run_batch,
+    steps_before,
+    write_outcome,
+)
+from jaxstyle.sweeps.folder import FINISHED, is_finished, lane_folder, update_plan, write_plan
+from jaxstyle.sweeps.plan import Lane
+from jaxstyle.sweeps.program import forget_programs, group_key, lane_mesh
+from jaxstyle.weights.store import load_weights
+
+
+def run_sweep(directory: Path, lanes: Sequence[Lane], *, title: str = "", about: str = "",
+              options: Options = USUAL, mesh: Mesh | None = None) -> Iterator[Progress]:
+    """Runs all lanes of this process into a folder; lanes that are finished there are left alone.
+
+    Raises:
+      JaxstyleError: the folder holds something else, or an input cannot be used.
+    """
+    mesh = mesh or lane_mesh()
+    references_of.cache_clear()  # files may have changed since another sweep of this process
+    judge = judge_called(options.judge) if options.judge else None
+    weights = {name: load_weights(name) for name in {lane.weights for lane in lanes}}
+    records = [manifest(lane.recipe, lane.files, weights[lane.weights], labels=dict(lane.labels))
+               for lane in lanes]
+    if options.process == 0:
+        write_plan(directory, lanes, records, title, about)
+    together("planned", options)
+    groups = grouped(lanes, options)
+    total = sum(lanes[i].recipe.total_steps for group in groups for i in group)
+    done = finished = 0
+    for number, group in enumerate(groups):
+        waiting = [Running(i, lanes[i], records[i], lane_folder(directory, i)) for i in group
+                   if not is_finished(lane_folder(directory, i), records[i])]
+        done += sum(lanes[i].recipe.total_steps for i in {*group} - {run.index for run in waiting})
+        finished += len(group) - len(waiting)
+        network = weights[lanes[group[0]].weights]
+        for runs, batch, resume in batches(waiting, network, options, mesh):
+            for at in run_batch(runs, batch, resume, options):
+                steps = steps_before(batch.recipes, at.stage) + at.step
+                yield Progress(done + len(runs) * steps, total, finished,
+                               tuple(run.index for run in runs), at, number, len(groups))
+            for i, run in enumerate(runs):
+                write_outcome(run, *outcome_of(run, at, i, judge or network))
+            done += sum(run.lane.recipe.total_steps for run in runs)
+            finished += len(runs)
+        forget_programs()
+    together("finished", options)
+    if options.process == 0:
+        update_plan(directory, status=FINISHED)
+
+
+def together(moment: str, options: Options) -> None:
+    """Wait until every process of the sweep has come here."""
+    if options.processes > 1:
+        multihost_utils.sync_global_devices(f"jaxstyle sweep {moment}")
+
+
+def grouped(lanes: Sequence[Lane], options: Options) -> list[list[int]]:
+    """Indices of lanes that share a program, and of them this process's share."""
+    groups: dict[Any, list[int]] = {}
+    for i, lane in enumerate(lanes):
+        key = lane.weights, group_key(lane.recipe, references_of(lane.files))
+        groups.setdefault(key, []).append(i)
+    shares = ([i for position, i in enumerate(group)
+               if position * options.processes // len(group) == options.process]
+              for group in groups.values())
+    return [share for share in shares if share]

@@ -1,0 +1,217 @@
+"""How much memory a run takes, which its compiled programs say before it runs, and recipes that take less."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxstyle.backbones import VGG
+from jaxstyle.backbones.bands import planned
+from jaxstyle.backbones.perceptual import Weights
+from jaxstyle.errors import JaxstyleError
+from jaxstyle.ops.sharding import row_shardings
+from jaxstyle.pytrees import replace
+from jaxstyle.references import References
+from jaxstyle.transfer.inputs import stage_shape
+from jaxstyle.transfer.objective import layers_of
+from jaxstyle.transfer.program import CHUNK_STEPS, Devices, advance, aim, begin, network_for, prepared_for
+from jaxstyle.transfer.recipe import Recipe
+
+MEMORY_SHARE = 0.8
+PROCESS = 550 * 2**20
+"""What Python, JAX and its compiler hold in a process on a CPU (docs/benchmarks.md, Memory)."""
+LEAST_ROWS, LEAST_HISTORY = 32, 3
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
+
+
+def parse_size(text: str) -> int:
+    """Bytes of a text such as "800MB", "2 GB" (powers of 1000) or "1.5GiB" (powers of 1024).
+
+    Raises:
+      JaxstyleError: it is none, or zero.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]I?)?B?\s*", text.upper())
+    size = int(float(found[1]) * UNITS[found[2] or ""]) if found else 0
+    if not size:
+        raise JaxstyleError(f"--max-memory takes a size such as 800MB, 2GB or 1.5GiB, not '{text}'")
+    return size
+
+
+def mebibytes(size: float) -> str:
+    """A number of bytes for people: "1,234 MiB"."""
+    return f"{size / 2**20:,.0f} MiB"
+
+
+def memory_needed(compiled: Any) -> int:
+    """Bytes that a compiled program holds while it runs: arguments, results and temporaries."""
+    stats = compiled.memory_analysis()
+    if stats is None:
+        return 0
+    return (stats.argument_size_in_bytes + stats.output_size_in_bytes + stats.temp_size_in_bytes
+            - stats.alias_size_in_bytes)
+
+
+def largest_stage(recipe: Recipe, references: References) -> int:
+    """Index of the stage with the largest image."""
+    def pixels(index: int) -> int:
+        height, width = stage_shape(references, recipe.stages[index])
+        return height * width
+
+    return max(range(len(recipe.stages)), key=pixels)
+
+
+def memory_to_run(weights: Weights, references: References, recipe: Recipe, devices: Devices = (),
+                  budget: float = math.inf) -> int:
+    """Bytes that the programs of the largest stage hold on each device while they run.
+
+    Compiles them from shapes (running the recipe then finds them ready), and computes nothing. The first that
+    needs more than `budget` ends it.
+    """
+    needed = 0
+    for program in programs(weights, references, recipe, devices):
+        needed = max(needed, memory_needed(program))
+        if needed > budget:
+            break
+    trim()
+    return needed
+
+
+def trim() -> None:
+    """Give the memory that the compiler has freed, hundreds of megabytes, back to the system (glibc only)."""
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
+
+
+def programs(weights: Weights, references: References, recipe: Recipe, devices: Devices = ()
+             ) -> Iterator[Any]:
+    """The compiled `advance`, `begin` and `aim` of the largest stage: the one that needs most comes first."""
+    stage = largest_stage(recipe, references)
+    network, given = on_devices((network_for(weights, recipe), references), None, devices)
+    previous = None
+    if stage:
+        shape = (*stage_shape(references, recipe.stages[stage - 1]), 3)
+        previous = jax.ShapeDtypeStruct(shape, jax.tree.leaves(references)[0].dtype)
+        previous = on_devices(previous, shape, devices)
+    aiming = aim.lower(network, given, recipe, stage, devices)
+    aims = on_devices(aiming.out_info, None, devices)
+    beginning = begin.lower(network, given, recipe, aims, stage, previous, devices)
+    search = on_devices(beginning.out_info, beginning.out_info.best.x.shape, devices)
+    ready = jax.eval_shape(lambda w: prepared_for(w, recipe, stage, search), network)
+    ready = on_devices(ready, None, devices)
+    # As `stylize_iter` calls it, by keywords, else the program would be made twice.
+    yield advance.lower(ready, recipe, aims, search, 1, capacity=CHUNK_STEPS, devices=devices).compile()
+    yield beginning.compile()
+    yield aiming.compile()
+
+
+def on_devices(tree: Any, shape: tuple[int, ...] | None, devices: Devices) -> Any:
+    """Shapes of arrays in their places: images `shape` split by rows, all else everywhere."""
+    if not devices:
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
+    return jax.tree.map(lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), tree,
+                        row_shardings(tree, shape, devices))
+
+
+def held(device: jax.Device, references: Any) -> int:
+    """Bytes that a process holds beside its programs where these run: on a CPU Python, the compiler and the
+    images of `references` (any pytree), elsewhere nothing."""
+    images = {id(image): image.nbytes for image in jax.tree.leaves(references)}
+    return PROCESS + sum(images.values()) if device.platform == "cpu" else 0
+
+
+def memory_budget(devices: Sequence[jax.Device], limit: int | None = None, references: Any = None) -> int:
+    """Bytes that programs may take on each of the devices.
+
+    Args:
+      limit: bytes to stay within: on a CPU those of the process, on accelerators those of each device.
+        None: 80 % of what the device, or the machine, has left.
+      references: see `held`.
+    """
+    device = devices[0]
+    if device.platform == "cpu":
+        free = int(MEMORY_SHARE * machine_memory()) if limit is None else limit - held(device, references)
+        return free // len(devices)
+    if limit is None:
+        stats = device.memory_stats() or {}
+        limit = int(MEMORY_SHARE * (stats.get("bytes_limit", 0) - stats.get("bytes_in_use", 0)))
+    return limit or int(MEMORY_SHARE * machine_memory()) // len(devices)
+
+
+def machine_memory() -> int:
+    """Bytes that programs can still get from this machine, or from the container that it is."""
+    meminfo = Path("/proc/meminfo")
+    if not meminfo.is_file():
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    found = re.search(r"MemAvailable:\s*(\d+) kB", meminfo.read_text())
+    left = int(found[1]) * 1024 if found else os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(left, container_memory())
+
+
+def container_memory(group: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes left below the limit of a Linux control group; beyond any machine's if it has none."""
+    try:
+        most, used = ((group / name).read_text() for name in ("memory.max", "memory.current"))
+        cached = re.search(r"^inactive_file (\d+)", (group / "memory.stat").read_text(), re.M)
+        return max(0, int(most) - int(used) + int(cached[1] if cached else 0))
+    except (OSError, ValueError):  # no such files, or "max"
+        return 2**62
+
+
+def smaller(weights: Weights, references: References, recipe: Recipe) -> Recipe | None:
+    """The recipe that needs less memory at the least cost: fewer rows at a time, which takes longer, and then
+    a shorter L-BFGS history, which changes the result; None if nothing is left."""
+    height, width = stage_shape(references, recipe.stages[largest_stage(recipe, references)])
+    rows = recipe.rows or height
+    while isinstance(weights.network, VGG) and rows > LEAST_ROWS:
+        rows = max(LEAST_ROWS, rows // 2)
+        image: Any = jax.ShapeDtypeStruct((height, width, 3), "float32")
+        if (plan := planned(weights, image, layers_of(recipe.terms), rows)).window < plan.height:
+            return replace(recipe, {"rows": rows})
+    history = getattr(recipe.solver, "history", 0)
+    if history > LEAST_HISTORY:
+        return replace(recipe, {"solver.history": max(LEAST_HISTORY, history // 2)})
+    return None
+
+
+def fitting(weights: Weights, references: References, recipe: Recipe, budget: int, devices: Devices = ()
+            ) -> tuple[Recipe, int]:
+    """The recipe if it fits into `budget` bytes (on each device), else the first of `smaller` that does.
+
+    Returns:
+      Also what it needs.
+
+    Raises:
+      JaxstyleError: none fits.
+    """
+    while (needed := memory_to_run(weights, references, recipe, devices, budget)) > budget:
+        less = None if devices else smaller(weights, references, recipe)
+        if less is None:
+            raise does_not_fit(needed, budget)
+        recipe = less
+    return recipe, needed
+
+
+def does_not_fit(needed: int, budget: int) -> JaxstyleError:
+    """Says by how much."""
+    left, more = max(0, budget), needed - max(0, budget)
+    return JaxstyleError(f"this needs at least {mebibytes(needed)}, {mebibytes(more)} more than the "
+                         f"{mebibytes(left)} that are left for it; use a smaller --size, or allow more")
+
+
+def changes(before: Recipe, after: Recipe) -> str:
+    """What `smaller` has done to a recipe, in words; nothing if nothing."""
+    said = []
+    if after.rows != before.rows:
+        said.append(f"{after.rows} rows at a time")
+    old, new = (getattr(recipe.solver, "history", 0) for recipe in (before, after))
+    if new != old:
+        said.append(f"L-BFGS history {new} instead of {old}, which changes the result")
+    return " and ".join(said)

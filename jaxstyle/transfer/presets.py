@@ -1,0 +1,208 @@
+"""Named recipes: what the literature and well-known programs do, as constants.
+
+Deviations common to all: images are RGB in [0, 1] here whatever the network takes, so learning rates and
+total-variation weights of programs that work in 0..255 are converted; style images keep their own aspect
+ratio.
+"""
+
+from __future__ import annotations
+
+from jaxstyle.errors import JaxstyleError
+from jaxstyle.losses import Content, Gram, Patches, Range, TotalVariation
+from jaxstyle.pytrees import replace
+from jaxstyle.solvers import Adam, ArmijoLbfgs, Lbfgs, ScipyLbfgsb
+from jaxstyle.transfer.recipe import Recipe, Stage, Start
+
+STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+
+DEFAULT = Recipe(
+    terms={
+        "content": Content(weight=1.0, normalization="relative"),
+        "style": Gram(weight=30.0, normalization="relative"),
+        "tv": TotalVariation(weight=1.0),
+        "range": Range(weight=10.0),
+    },
+    solver=ArmijoLbfgs(),
+    start=Start(noise=0.3),
+    stages=(Stage(size=256, steps=150), Stage(size=512, steps=100)),
+    pooling="average",
+)
+"""Ours, tuned by eye: coarse to fine, from the photo under some noise.
+
+Losses are relative to their targets, so that one strength (`terms.style.weight`, 3 … 300) means the same
+for any size and network. Average pooling and a little total variation keep speckle away, the range term keeps
+colours from being clipped. `ArmijoLbfgs` evaluates once per step and holds the objective once, so it compiles
+and runs faster than a line search.
+"""
+
+GATYS_2015 = Recipe(
+    terms={
+        "content": Content(weight=1.0, normalization="paper"),
+        "style": Gram(weight=1e3, normalization="paper"),
+    },
+    solver=Lbfgs(),
+    start=Start(noise=1.0),
+    stages=(Stage(size=512, steps=500),),
+    pooling="average",
+)
+"""Gatys, Ecker & Bethge 2015/2016: noise start, average pooling, α/β = 1e-3, content at conv4_2 and style at
+conv1_1 … conv5_1 with weights 1/5, L-BFGS.
+
+Deviations: features are taken after the rectifier (as in the authors' code); a Gram matrix is divided by its
+own number of positions, which is the paper's E_l where both images have the same number; the noise is uniform
+in [0, 1], of which the paper says only that it is white; 500 steps at 512 pixels are ours.
+"""
+
+GATYS_NOTEBOOK = Recipe(
+    terms={
+        "content": Content(weight=1.0, normalization="mean"),
+        "style": Gram(weight=1e3, layer_weights=(1.0,) * 5, normalization="neural-style"),
+    },
+    solver=Lbfgs(history=100),
+    start=Start(noise=0.0),
+    stages=(Stage(size=512, steps=500, by="shorter"),),
+    pooling="max",
+)
+"""Gatys' PyTorch notebook: content start, shorter side 512, 500 L-BFGS steps, max pooling.
+
+Its layer weights 1e3/c² on mean (G/N − A/N)² are written as weight 1e3 on the normalization "neural-style",
+which is the same number. Deviations: a line search (the notebook's torch L-BFGS takes full steps); its second
+pass at 800 pixels is left out.
+"""
+
+NEURAL_STYLE = Recipe(
+    terms={
+        "content": Content(weight=5.0, normalization="mean"),
+        "style": Gram(weight=100.0, layer_weights=(1.0,) * 5, normalization="neural-style"),
+        "tv": TotalVariation(weight=1e-3 * 255**2 / 2, reduction="sum"),
+    },
+    solver=Lbfgs(history=100),
+    start=Start(noise=1.0, deviation=1e-3 / 255, distribution="normal"),
+    stages=(Stage(size=512, steps=1000),),
+    pooling="max",
+)
+"""Johnson's Torch program neural-style with its default flags: longer side 512, 1000 steps, noise of 1e-3.
+
+Its total variation exists as a gradient only, that of 1e-3 · ½ Σ(dx² + dy²) in 0..255; here it is in the
+loss, in [0, 1]. Deviations: a line search (the program's L-BFGS takes full steps); the noise surrounds
+mid-grey, not ImageNet's mean colour; features are those of the given weights (the program scales pixels by
+256, not 255). Its weights are absolute and meant for Oxford's VGG-19: on networks with normalised features,
+such as vgg19-slim, the total variation outweighs the rest and the picture stays grey unless
+`terms.tv.weight` is 0.
+"""
+
+CROWSON = Recipe(
+    terms={
+        "content": Content(weight=0.015, normalization="mean"),
+        "style": Gram(weight=1.0, layer_weights=tuple(2.0**-k for k in (0, 2, 4, 6, 8)),
+                      normalization="relative"),
+        "tv": TotalVariation(weight=2.0),
+    },
+    solver=Adam(learning_rate=0.02, b1=0.9, b2=0.99, box=(0.0, 1.0)),
+    start=Start(noise=0.0),
+    stages=(Stage(size=128, steps=1000), *(Stage(size=size, steps=500) for size in (181, 256, 362, 512))),
+    border="replicate",
+    pooling="max",
+)
+"""After Crowson's style-transfer-pytorch: scales 128·√2ᵏ to 512, Adam 0.02 with pixels kept in [0, 1],
+content start, layer weights 256:64:16:4:1, 1000 steps and then 500 per scale.
+
+Deviations: Gram matrices relative to their target instead of the Wasserstein-2 distance of means and
+covariances, with layer weights scaled to 1 at the first; first-order differences instead of the nine-point
+total variation; the best image is the result, not a running average; replicate padding on every layer, not
+on conv1_1 only; the optimiser starts afresh at each scale.
+"""
+
+PATCHES = Recipe(
+    terms={
+        "content": Content(weight=1.0, normalization="relative"),
+        "style": Patches(weight=1.0, gamma=1.0),
+        "tv": TotalVariation(weight=1.0),
+        "range": Range(weight=10.0),
+    },
+    solver=ArmijoLbfgs(),
+    start=Start(noise=0.0),
+    stages=(Stage(size=128, steps=100), Stage(size=256, steps=100), Stage(size=512, steps=60)),
+    pooling="average",
+)
+"""Ours, after Li & Wand 2016 and Champandard 2016: 3×3 patches of relu3_1 and relu4_1 with semantic maps if
+there are any, coarse to fine, losses and matching relative to their scale, so that it works with any network.
+"""
+
+NEURAL_DOODLE = Recipe(
+    terms={
+        "content": Content(weight=10.0, normalization="mean"),
+        "style": Patches(weight=25.0, gamma=10.0, matching="neural-doodle", normalization="mean"),
+        "tv": TotalVariation(weight=255**2.5, form="power"),
+    },
+    solver=ScipyLbfgsb(history=5),
+    start=Start(noise=1.0, deviation=112 / 255),
+    stages=tuple(Stage(size=size, steps=100) for size in (128, 256, 512)),
+    pooling="average",
+)
+"""Champandard's program neural doodle (2016) with its default flags: phases at ¼, ½ and full size, L-BFGS-B
+within the range of pixels, noise 16 to 240 of 255, content 10 at relu4_2, patches 25 at relu3_1 and relu4_1,
+smoothness 1 (of pixels in 0..255, converted here), semantic weight 10.
+
+Deviations: 100 iterations of L-BFGS-B per phase, not 100 evaluations; the full size is 512 pixels, not the
+content's own; no variety (a penalty on the style patches of the last evaluation). Its weights are absolute
+and meant for Oxford's VGG-19: on networks with normalised features the smoothness outweighs the rest; use
+`patches` there.
+"""
+
+
+def with_size(recipe: Recipe, size: int) -> Recipe:
+    """The recipe at another size: the last stage's longer side becomes `size`, earlier ones in proportion
+    (but not below 64 pixels, where deep layers have nothing left to see).
+
+    Raises:
+      JaxstyleError: `size` is below 1.
+    """
+    *earlier, last = recipe.stages
+    scale = 1.0 if last.size is None else size / last.size
+    coarse = [Stage(size=max(min(size, 64), round((stage.size or size) * scale)), steps=stage.steps)
+              for stage in earlier if size > 0]
+    return replace(recipe, {"stages": (*coarse, Stage(size=size, steps=last.steps))})
+
+
+def with_steps(recipe: Recipe, steps: int) -> Recipe:
+    """The recipe with `steps` solver steps in all, shared among its stages as before (each at least 1).
+
+    Raises:
+      JaxstyleError: fewer steps than stages.
+    """
+    if steps < len(recipe.stages):
+        raise JaxstyleError(f"{len(recipe.stages)} stages need at least as many steps, not {steps}")
+    total, left = recipe.total_steps, steps
+    stages = []
+    for index, stage in enumerate(recipe.stages):
+        behind = len(recipe.stages) - index - 1
+        share = min(left - behind, max(1, round(stage.steps * steps / total))) if behind else left
+        stages.append(Stage(size=stage.size, by=stage.by, steps=share))
+        left -= share
+    return replace(recipe, {"stages": tuple(stages)})
+
+
+def catalogue() -> dict[str, tuple[Recipe, str]]:
+    """Every recipe by its name on the command line, with one line on what it is."""
+    return {
+        "default": (DEFAULT, "ours: coarse to fine, balanced for any size and network; about a minute"),
+        "gatys-2015": (GATYS_2015, "the paper: from noise, average pooling, one size"),
+        "gatys-notebook": (GATYS_NOTEBOOK, "Gatys' PyTorch notebook: from the photo, max pooling"),
+        "neural-style": (NEURAL_STYLE, "Johnson's Torch program, for `--weights vgg19`"),
+        "patches": (PATCHES, "ours: patches of the painting, steered by --content-map and --style-map"),
+        "neural-doodle": (NEURAL_DOODLE, "Champandard's program, for `--weights vgg19`"),
+        "crowson": (CROWSON, "many sizes with Adam, after style-transfer-pytorch"),
+    }
+
+
+def named(name: str) -> Recipe:
+    """A recipe by name.
+
+    Raises:
+      JaxstyleError: there is none; the message lists the names.
+    """
+    known = catalogue()
+    if name not in known:
+        raise JaxstyleError(f"no recipe called '{name}'; there are {', '.join(known)}")
+    return known[name][0]

@@ -1,0 +1,89 @@
+"""What a run is made of: a recipe of terms, solver, start and stages, all of it a frozen pytree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jaxstyle.errors import JaxstyleError
+from jaxstyle.losses.checks import one_of
+from jaxstyle.pytrees import pytree, static
+from jaxstyle.solvers import Lbfgs
+
+
+@pytree
+class Stage:
+    """One size of a multi-scale run.
+
+    Attributes:
+      size: pixels of the side that `by` names; None takes the images as they are.
+      steps: solver steps; by: "longer", "shorter" or "area" (size² pixels in all).
+    """
+
+    size: int | None = static(default=512)
+    steps: int = static(default=500)
+    by: str = static(default="longer")
+
+    def __post_init__(self) -> None:
+        one_of("stage by", self.by, ("longer", "shorter", "area"))
+        if (self.size is not None and self.size < 1) or self.steps < 1:
+            raise JaxstyleError(f"a stage needs size and steps of at least 1, not {self.size}, {self.steps}")
+
+
+@pytree
+class Start:
+    """The first image: `(1 − noise) · base + noise · noise image`.
+
+    Attributes:
+      noise: share of the noise image, 0 to 1; deviation: its spread around grey (the standard deviation
+        of normal noise; half the width of uniform noise).
+      base: "content", "style" (the first one, resized to fit) or "image" (`References.start`).
+      distribution: "uniform" or "normal".
+    """
+
+    noise: Any = 1.0
+    deviation: Any = 0.5
+    base: str = static(default="content")
+    distribution: str = static(default="uniform")
+
+    def __post_init__(self) -> None:
+        one_of("start base", self.base, ("content", "style", "image"))
+        one_of("start distribution", self.distribution, ("uniform", "normal"))
+
+
+@pytree
+class Recipe:
+    """Everything that makes a result from references and weights.
+
+    Attributes:
+      terms: name -> term; solver: one of `jaxstyle.solvers`, jaxopt's L-BFGS if not given; start: the first
+        image.
+      seed: of all random numbers.
+      stages: sizes in turn, each starting from the last one's result.
+      pooling, border: those of the network instead of what its file says, where not None.
+      precision: of products, "float32", "tensorfloat32" (NVIDIA GPUs; float32 elsewhere) or "bfloat16"; sums
+        stay in float32.
+      style_scale: size of the style images relative to the result's.
+      rows: of the image, computed at a time (see `backbones.bands`; VGG only); None: all. Fewer take less
+        memory and more time, and give the same result up to rounding.
+    """
+
+    terms: dict[str, Any]
+    solver: Any = Lbfgs()
+    start: Start = Start()
+    seed: Any = 0
+    stages: tuple[Stage, ...] = (Stage(),)
+    pooling: str | None = static(default=None)
+    border: str | None = static(default=None)
+    precision: str = static(default="float32")
+    style_scale: float = static(default=1.0)
+    rows: int | None = static(default=None)
+
+    def __post_init__(self) -> None:
+        one_of("precision", self.precision, ("float32", "tensorfloat32", "bfloat16"))
+        if self.rows is not None and (not isinstance(self.rows, int) or self.rows < 1):
+            raise JaxstyleError(f"rows takes a whole number of at least 1, or none, not {self.rows}")
+
+    @property
+    def total_steps(self) -> int:
+        """Solver steps of all stages."""
+        return sum(stage.steps for stage in self.stages)

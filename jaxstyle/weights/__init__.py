@@ -1,0 +1,1 @@
+"""Files → networks: finding, fetching, porting, checking."""

@@ -1,0 +1,1 @@
+"""Other programs' weights files, one module each."""

@@ -1,0 +1,78 @@
+"""The structure of the package: every room imports only rooms above it, and no module imports in a circle."""
+
+import ast
+import graphlib
+import importlib
+import operator
+from pathlib import Path
+
+import jaxstyle
+
+PACKAGE = Path(jaxstyle.__file__).parent
+ROOMS = ("root", "ops", "images", "backbones", "losses", "solvers", "weights", "transfer", "metrics", "runs",
+         "fast", "video", "sweeps", "report", "cli")
+VOCABULARY = {"__init__.py", "errors.py", "pytrees.py", "atomic.py", "references.py", "py.typed"}
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package, by its dotted name."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = ("jaxstyle", *path.relative_to(PACKAGE).with_suffix("").parts)
+        found[".".join(part for part in parts if part != "__init__")] = path
+    return found
+
+
+def imported(path: Path, known: dict[str, Path]) -> set[str]:
+    """Modules of the package that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                found.add(whole if whole in known else node.module)
+    return found & known.keys()
+
+
+def room(module: str) -> str:
+    """Where a module lives; "" for the public face, which imports from everywhere."""
+    parts = module.split(".")
+    if len(parts) == 1:
+        return ""
+    return parts[1] if parts[1] in ROOMS else "root"
+
+
+def test_every_room_imports_only_rooms_above_it():
+    known = modules()
+    up = [f"{module} imports {other}" for module, path in known.items() if room(module)
+          for other in imported(path, known)
+          if room(other) == "" or ROOMS.index(room(other)) > ROOMS.index(room(module))]
+    assert up == []
+
+
+def test_no_module_imports_in_a_circle():
+    known = modules()
+    graph = {module: imported(path, known) - {module} for module, path in known.items()}
+    assert len(list(graphlib.TopologicalSorter(graph).static_order())) == len(known)
+
+
+def test_the_root_holds_the_vocabulary_alone():
+    files = {path.name for path in PACKAGE.iterdir() if path.is_file()}
+    folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and (path / "__init__.py").exists()}
+    assert files == VOCABULARY
+    assert folders <= set(ROOMS)
+
+
+def test_every_room_says_in_one_sentence_what_lives_there():
+    for name, path in modules().items():
+        if path.name == "__init__.py":
+            assert ast.get_docstring(ast.parse(path.read_text())), name
+
+
+def test_no_module_hides_behind_a_function_of_its_name():
+    for name, path in modules().items():
+        if path.name != "__init__.py":
+            assert importlib.import_module(name) is operator.attrgetter(
+                name.removeprefix("jaxstyle."))(jaxstyle), name
