@@ -11,9 +11,6 @@ from jaxstyle.pytrees import pytree
 class References:
     """What the result should resemble.
 
-    While a term sets its targets, the same structure holds the features of each image instead:
-    `content` is then a dict from layer name to `[h, w, c]`, `styles` a tuple of such dicts.
-
     Attributes:
       content: the photograph `[H, W, 3]`, RGB in [0, 1]; None for pure texture synthesis.
       styles: the paintings, each `[H, W, 3]` of any size.
@@ -21,6 +18,8 @@ class References:
       content_map: what is where in the result, `[H, W, M]` in [0, 1] with any number of channels: a
         semantic map for terms that match patches. Without a content image it gives the result its shape.
       style_maps: the same for each style; maps go with all styles and the content, or with none.
+      first, seed: the image that the stage begins with and the seed of the recipe, while terms set their
+        targets; nobody else sets them.
     """
 
     content: Any = None
@@ -28,3 +27,5 @@ class References:
     start: Any = None
     content_map: Any = None
     style_maps: tuple[Any, ...] = ()
+    first: Any = None
+    seed: Any = None

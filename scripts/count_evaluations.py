@@ -17,7 +17,7 @@ import numpy as np
 from jaxstyle import References, Stage, load, load_weights, recipes, replace
 from jaxstyle.pytrees import stack
 from jaxstyle.solvers import Adam, ArmijoLbfgs, Lbfgs, OptaxLbfgs, begin_search, search_step
-from jaxstyle.transfer.inputs import first_image, fit
+from jaxstyle.transfer.inputs import first_image, sized
 from jaxstyle.transfer.objective import objective
 from jaxstyle.transfer.program import aim, network_for
 
@@ -51,7 +51,7 @@ def main() -> None:
 
     def run(weights, recipe):
         aims = aim(weights, references, recipe, 0)
-        x = first_image(fit(references, recipe.stages[0], 1.0), recipe.start, recipe.seed)
+        x = first_image(sized(references, recipe.stages[0], 1.0), recipe.start, recipe.seed)
         fun = partial(counted, weights, recipe.terms, aims)
         search = begin_search(recipe.solver, fun, x)
         return jax.lax.fori_loop(0, given.steps, lambda _, at: search_step(recipe.solver, fun, at),

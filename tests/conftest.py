@@ -71,6 +71,11 @@ def references() -> References:
     return References(content=picture(0, 32, 40), styles=(picture(1, 36, 32),))
 
 
+def looking(*seen):
+    """What a term sees through, made from pairs of an image and its features (layer -> `[h, w, c]`)."""
+    return lambda image, layers: next(features for known, features in seen if known is image)
+
+
 def to64(tree):
     """Every array of a pytree in double precision."""
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64) if np.ndim(leaf) else leaf, tree)

@@ -140,7 +140,8 @@ def images(devices: str, inputs: str, output: str) -> None:
     from tiny import in_float64, tiny_references, tiny_weights
 
     from jaxstyle import replace
-    from jaxstyle.sweeps.program import lane_mesh, place, run_lanes
+    from jaxstyle.sweeps.program import place, run_lanes
+    from jaxstyle.transfer.layout import lane_mesh
 
     jax.config.update("jax_num_cpu_devices", int(devices))
     jax.config.update("jax_enable_x64", True)

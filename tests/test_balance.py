@@ -9,12 +9,12 @@ from tiny import fast_to_compile, tiny_recipe, tiny_references, tiny_weights, wr
 
 from jaxstyle import JaxstyleError, References, replace
 from jaxstyle.cli.main import main
-from jaxstyle.metrics.distances import distances, measured, yardstick
+from jaxstyle.metrics.distances import distances, layers_to_measure, measured
 from jaxstyle.metrics.strength import balanced, measure_balance, rising, roles, spread, with_strength
 from jaxstyle.ops.resize import resize_to
 from jaxstyle.runs.replay import read_manifest
 from jaxstyle.sweeps.folder import read_json
-from jaxstyle.transfer.inputs import fit
+from jaxstyle.transfer.inputs import sized
 from jaxstyle.transfer.loop import stylize_iter
 
 
@@ -98,13 +98,14 @@ def test_rising_drops_what_falls():
 def test_distances_are_relative():
     weights, references, recipe = tiny_weights(), tiny_references(), tiny_recipe()
     content, style = references.content, references.styles[0]
-    layers = yardstick(weights, recipe)
+    layers = layers_to_measure(weights, recipe)
     assert layers == (("relu2_1",), ("relu1_1", "relu2_1"))
     same = distances(weights, References(content=content, styles=(content,)), content, *layers)
     assert float(same["content"]) == float(same["style"]) == 0
     found = distances(weights, references, style[:24, :24], *layers) if style.shape == content.shape else None
     assert found is None
-    at = measured(weights, References(content=content), recipe, fit(references, recipe.stages[-1], 1).content)
+    photo = sized(references, recipe.stages[-1], 1).content
+    at = measured(weights, References(content=content), recipe, photo)
     assert at["content"] == pytest.approx(0, abs=1e-6) and "style" not in at
 
 

@@ -29,7 +29,9 @@ from tiny import fast_to_compile, in_float64, tiny_recipe
 from jaxstyle import References, replace, stylize_iter
 from jaxstyle.backbones import VGG
 from jaxstyle.losses import Content, Gram, TotalVariation
-from jaxstyle.transfer.memory import memory_needed, programs
+from jaxstyle.transfer.layout import Layout
+from jaxstyle.transfer.memory import program_shapes
+from jaxstyle.transfer.program import memory_needed
 from jaxstyle.solvers import ArmijoLbfgs, Lbfgs
 from jaxstyle.backbones.perceptual import random_weights
 
@@ -55,7 +57,9 @@ for solver, sizes in ((ArmijoLbfgs(history=3), (32, 64)), (Lbfgs(history=3, max_
         if leaf.size % np.prod(shape) == 0:
             images += 1
             assert leaf.addressable_shards[0].data.size * len(devices) == leaf.size, leaf.shape
-    advance = [list(programs(weights, references, recipe, some))[0] for some in ((), tuple(devices))]
+    last = len(sizes) - 1
+    advance = [next(program_shapes(weights, references, recipe, last, Layout(rows=some)).compiled())
+               for some in ((), tuple(devices))]
     text = advance[1].as_text()
     found[type(solver).__name__] = {
         "shape": shape, "images": images,

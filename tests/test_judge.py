@@ -72,7 +72,7 @@ def test_one_network_measures_all_lanes(inputs, lanes, tmp_path):
         assert record["distances"] == pytest.approx(
             measured(judge, references, lanes[i].recipe, pixels), rel=0.02)
     sweep = read_sweep(tmp_path / "run")
-    assert sweep.yardstick() == "Measured by judge."
+    assert sweep.measured_by() == "Measured by judge."
     assert len(sweep.front()[0]) >= 1
     assert "Measured by judge." in page(sweep)
     assert scatter(sweep).axes[0].get_title() == "Measured by judge."
@@ -82,11 +82,11 @@ def test_without_a_judge_each_network_measures_its_own(inputs, lanes, tmp_path):
     run(tmp_path / "run", lanes, None)
     assert all(record["judge"] == record["weights"] for record in records_of(tmp_path / "run"))
     sweep = read_sweep(tmp_path / "run")
-    assert "several networks (other, tiny)" in sweep.yardstick()
+    assert "several networks (other, tiny)" in sweep.measured_by()
     assert sweep.front() == ([], None)  # nothing was measured alike
     assert "cannot be compared" in scatter(sweep).axes[0].get_title().replace("\n", " ")
     run(tmp_path / "one", lanes[:1], None)
-    assert read_sweep(tmp_path / "one").yardstick() == "Measured by tiny."
+    assert read_sweep(tmp_path / "one").measured_by() == "Measured by tiny."
 
 
 def test_a_finished_lane_is_finished_whoever_judges(inputs, lanes, tmp_path):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import looking
 from jax.test_util import check_grads
 
 from jaxstyle.errors import JaxstyleError
@@ -143,9 +144,9 @@ def setting():
 
     image = jnp.asarray(np.random.default_rng(3).uniform(-0.2, 1.2, (6, 6, 3)))
     content = jnp.asarray(np.random.default_rng(4).uniform(size=(6, 6, 3)))
-    references = References(content=content, styles=(content,))
-    of = References(content=features(5, (3, 3)), styles=(features(6, (4, 2)),))
-    return image, features(7, (3, 3)), references, of
+    references = References(content=content, styles=(content + 0,))
+    look = looking((references.content, features(5, (3, 3))), (references.styles[0], features(6, (4, 2))))
+    return image, features(7, (3, 3)), references, look
 
 
 def test_every_term_is_in_the_matrix():
@@ -156,8 +157,8 @@ def test_every_term_is_in_the_matrix():
     str(v) for v in (type(t).__name__, getattr(t, "normalization", ""), getattr(t, "form", ""),
                      getattr(t, "reduction", "")) if v))
 def test_contract_of_every_term(term):
-    image, found, references, of = setting()
-    target = term.target(references, of)
+    image, found, references, look = setting()
+    target = term.target(references, look)
     value = term.loss(image, found, target)
     assert value.shape == () and np.isfinite(value) and value > 0
     np.testing.assert_allclose(jax.jit(term.loss)(image, found, target), value, rtol=1e-12)
@@ -171,27 +172,27 @@ def test_contract_of_every_term(term):
 
 @pytest.mark.parametrize("term", every_term(), ids=lambda t: type(t).__name__)
 def test_zero_at_its_reference(term):
-    _, _, references, of = setting()
+    _, features, references, _ = setting()
     flat = jnp.full((6, 6, 3), 0.5)
     references = replace(references, {"content": flat})
-    of = References(content=of.content, styles=(of.content,))
-    value = term.loss(flat, of.content, term.target(references, of))
+    look = looking((flat, features), (references.styles[0], features))
+    value = term.loss(flat, features, term.target(references, look))
     np.testing.assert_allclose(value, 0, atol=1e-24)
 
 
 def test_blending_targets_differs_from_blending_losses_by_a_constant():
-    _, _, references, of = setting()
     rng = np.random.default_rng(8)
-    other = {layer: jnp.asarray(rng.normal(size=(5, 5, 4))) for layer in LAYERS}
-    both = References(content=None, styles=(of.styles[0], other))
+    images = jnp.zeros((1, 1, 3)), jnp.ones((1, 1, 3))
+    features = [{layer: jnp.asarray(rng.normal(size=(5, size, 4))) for layer in LAYERS} for size in (3, 5)]
+    look = looking(*zip(images, features))
     term = Gram(layers=LAYERS, layer_weights=(1.0, 0.5), blend=(3.0, 1.0))
     gaps = []
     for seed in (1, 2):
         x = {layer: jnp.asarray(np.random.default_rng(seed).normal(size=(3, 3, 4))) for layer in LAYERS}
         single = [term.loss(jnp.zeros(()), x,
-                            replace(term, {"blend": ()}).target(references, References(styles=(s,))))
-                  for s in both.styles]
-        blended = term.loss(jnp.zeros(()), x, term.target(references, both))
+                            replace(term, {"blend": ()}).target(References(styles=(image,)), look))
+                  for image in images]
+        blended = term.loss(jnp.zeros(()), x, term.target(References(styles=images), look))
         gaps.append(0.75 * single[0] + 0.25 * single[1] - blended)
     np.testing.assert_allclose(gaps[0], gaps[1], rtol=1e-9)
 
@@ -204,13 +205,13 @@ def test_blending_targets_differs_from_blending_losses_by_a_constant():
     (lambda: TotalVariation(reduction="median"), "median"),
     (lambda: Gram(layers=LAYERS, layer_weights=(1.0, 1.0), blend=(1.0, 2.0)).target(*setting()[2:]),
      "2 coefficients for 1"),
-    (lambda: Content().target(References(), References()), "content image"),
-    (lambda: Pixel().target(References(), References()), "content image"),
-    (lambda: Gram().target(References(), References()), "style image"),
+    (lambda: Content().target(References(), looking()), "content image"),
+    (lambda: Pixel().target(References(), looking()), "content image"),
+    (lambda: Gram().target(References(), looking()), "style image"),
     (lambda: Patches(matching="nearest"), "nearest"),
     (lambda: Patches(normalization="sum"), "sum"),
     (lambda: Patches(size=0), "size of at least 1"),
-    (lambda: Patches().target(References(), References()), "style image"),
+    (lambda: Patches().target(References(), looking()), "style image"),
     (lambda: Patches(layers=LAYERS, size=3).target(*setting()[2:]), "too small for patches of 3×3"),
 ])
 def test_mistakes_are_named(make, message):

@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import looking
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses import Patches, patch_loss
 from jaxstyle.losses.patches import coverage, matching_key, pooled, unit
 from jaxstyle.references import References
 from jaxstyle.solvers import ArmijoLbfgs
-from jaxstyle.transfer.inputs import check_maps, fit
+from jaxstyle.transfer.inputs import check_maps, sized
 from jaxstyle.transfer.loop import stylize_iter
 from jaxstyle.transfer.recipe import Recipe, Stage, Start
 
@@ -94,7 +95,7 @@ def test_relative_matching_and_loss_do_not_see_the_scale_of_the_network():
     term = Patches(layers=("a",), layer_weights=(1.0,), gamma=2.0)
     values = []
     for scale in (1.0, 1e3):
-        target = term.target(references, References(styles=({"a": jnp.asarray(style * scale)},)))
+        target = term.target(references, looking((references.styles[0], {"a": jnp.asarray(style * scale)})))
         values.append(term.loss(jnp.zeros(()), {"a": jnp.asarray(features * scale)}, target))
     np.testing.assert_allclose(values[1], values[0], rtol=1e-12)
     everywhere = term.loss(jnp.zeros(()), {"a": jnp.zeros((5, 6, 3))}, target)
@@ -111,12 +112,12 @@ def test_a_strong_map_decides_which_patches_match(matching):
     term = Patches(layers=("a",), layer_weights=(1.0,), gamma=1e3, matching=matching, normalization="paper")
     references = References(styles=(jnp.zeros((12, 12, 3)),), content_map=jnp.asarray(sides[:, ::-1]),
                             style_maps=(jnp.asarray(sides),))
-    target = term.target(references, References(styles=({"a": jnp.asarray(style)},)))
+    look = looking((references.styles[0], {"a": jnp.asarray(style)}))
+    target = term.target(references, look)
     x = jnp.asarray(style)  # by its features alone every patch would match itself
     gradient = jax.grad(lambda x: term.loss(jnp.zeros(()), {"a": x}, target))(x)
     assert np.all(np.asarray(gradient)[:, :4, 0] > 0) and np.all(np.asarray(gradient)[:, :4, 2] < 0)
-    seen = References(styles=({"a": jnp.asarray(style)},))
-    without = term.target(References(styles=references.styles), seen)
+    without = term.target(References(styles=references.styles), look)
     np.testing.assert_allclose(term.loss(jnp.zeros(()), {"a": x}, without), 0, atol=1e-20)
 
 
@@ -140,7 +141,7 @@ def test_maps_must_be_complete():
 def test_maps_take_the_size_of_their_images():
     references = References(styles=(np.zeros((20, 30, 3)),), content_map=np.zeros((40, 16, 5)),
                             style_maps=(np.zeros((7, 9, 5)),), start=np.zeros((9, 9, 3)))
-    fitted = fit(references, Stage(size=24, steps=1), 0.5)
+    fitted = sized(references, Stage(size=24, steps=1), 0.5)
     assert fitted.content_map.shape == (24, 10, 5) and fitted.start.shape == (24, 10, 3)
     assert fitted.styles[0].shape == (8, 12, 3) and fitted.style_maps[0].shape == (8, 12, 5)
 

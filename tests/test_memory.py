@@ -30,7 +30,7 @@ from jaxstyle.transfer.memory import (
     parse_size,
     smaller,
 )
-from jaxstyle.transfer.program import advance, aim, begin
+from jaxstyle.transfer.program import _advance, _begin, _targets
 from jaxstyle.weights.store import load_weights, write_weights
 
 
@@ -86,13 +86,13 @@ def test_no_program_is_made_twice(monkeypatch):
     compile_ = jax.stages.Lowered.compile
     monkeypatch.setattr(jax.stages.Lowered, "compile", lambda self: made.append(self) or compile_(self))
     weights, references, recipe = tiny_weights(), tall(40), recipe_for(40, rows=None)
-    traced = [f._cache_size() for f in (aim, begin, advance)]
+    traced = [f._cache_size() for f in (_targets, _begin, _advance)]
     memory_to_run(weights, references, recipe)
     assert len(made) == 3
     assert memory_to_run(weights, references, recipe, budget=10) > 10
     assert len(made) == 4
     list(stylize_iter(weights, references, recipe))
-    assert [f._cache_size() for f in (aim, begin, advance)] == [n + 1 for n in traced]
+    assert [f._cache_size() for f in (_targets, _begin, _advance)] == [n + 1 for n in traced]
 
 
 def test_what_gives_way_first(monkeypatch):

@@ -173,7 +173,7 @@ def test_page_in_a_browser(tmp_path):
         assert it.run("return document.querySelectorAll('#curves polyline').length") == 5
         assert it.run("return document.querySelectorAll('#scatter circle').length") >= 5
         assert it.run("return document.querySelectorAll('#sheet img').length") == 9
-        assert it.run("return document.getElementById('yardstick').textContent") == "Measured by tiny."
+        assert it.run("return document.getElementById('measured_by').textContent") == "Measured by tiny."
         assert it.console() == []
 
 

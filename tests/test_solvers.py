@@ -17,11 +17,11 @@ SCALES = jnp.array([1.0, 3.0, 10.0, 30.0])
 BOTTOM = {"a": jnp.array([0.2, 0.4, 0.6, 0.8]), "b": jnp.array([[0.5, 0.3]])}
 
 
-def bowl(x):
+def bowl(x, memory=()):
     """A quadratic with its minimum 0 at BOTTOM."""
     a = (SCALES * (x["a"] - BOTTOM["a"]) ** 2).sum()
     b = ((x["b"] - BOTTOM["b"]) ** 2).sum()
-    return a + b, {"a": a, "b": b}
+    return a + b, ({"a": a, "b": b}, memory)
 
 
 def start():
@@ -65,8 +65,8 @@ def test_state_keeps_its_types_and_value_belongs_to_its_point(solver):
 
 @pytest.mark.parametrize("solver", SOLVERS, ids=lambda s: s.__name__)
 def test_non_finite_values_never_reach_the_point(solver):
-    def cliff(x):
-        value, parts = bowl(x)
+    def cliff(x, memory=()):
+        value, (parts, _) = bowl(x)
         inside = x["a"][0] > 0.5
         return jnp.where(inside, value, jnp.nan), parts
 
@@ -78,12 +78,12 @@ def test_non_finite_values_never_reach_the_point(solver):
 
 
 def test_failures_are_counted_and_shrink_steps():
-    def hole(x):
-        value, parts = bowl(x)
+    def hole(x, memory=()):
+        value, (parts, _) = bowl(x)
         return jnp.where(x["a"][0] == 0.95, value, jnp.inf), parts
 
     search = run(ArmijoLbfgs(), hole, start(), 3)
-    assert search.failures >= 1 and search.streak == search.failures
+    assert search.failures >= 1 and search.failures_in_a_row == search.failures
     assert search.scale < 1
     assert search.best.x["a"][0] == start()["a"][0]
 
@@ -116,7 +116,7 @@ def test_lanes_equal_single_runs(solver, x64):
 
 
 def test_scipy_steps_are_scipys_own(x64):
-    def flat(x):
+    def flat(x, memory=()):
         return float(bowl({"a": jnp.asarray(x[:4]), "b": jnp.asarray(x[4:]).reshape(1, 2)})[0])
 
     def gradient(x):
@@ -131,9 +131,9 @@ def test_scipy_steps_are_scipys_own(x64):
 
 
 def test_scipy_and_boxed_solvers_stay_inside(x64):
-    def outside(x):
+    def outside(x, memory=()):
         value = ((x - 2.0) ** 2).sum()
-        return value, {"all": value}
+        return value, ({"all": value}, memory)
 
     for solver in SOLVERS:
         if solver is ScipyLbfgsb:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,14 +15,14 @@ from jaxstyle.losses import Content, Gram, TotalVariation
 from jaxstyle.ops.resize import resize
 from jaxstyle.pytrees import replace, stack, unstack
 from jaxstyle.references import References
-from jaxstyle.solvers import Adam, ArmijoLbfgs, Lbfgs, begin_search
+from jaxstyle.solvers import Adam, ArmijoLbfgs, Lbfgs
+from jaxstyle.transfer import program
 from jaxstyle.transfer.inputs import first_image
 from jaxstyle.transfer.loop import stylize, stylize_iter
 from jaxstyle.transfer.memory import memory_to_run
 from jaxstyle.transfer.recipe import Recipe, Stage, Start
 
 # The package's attribute of that name is the function.
-loop = importlib.import_module("jaxstyle.transfer.loop")
 
 RECIPE = Recipe(
     terms={"content": Content(weight=1.0, normalization="relative"),
@@ -82,11 +80,11 @@ def test_resumes_bit_for_bit(network, references, solver, stage, step):
 
 def test_changing_numbers_recompiles_nothing(network, references):
     last(stylize_iter(network, references, RECIPE))
-    counts = [f._cache_size() for f in (loop.aim, loop.begin, loop.advance)]
+    counts = [f._cache_size() for f in (program._targets, program._begin, program._advance)]
     for changes in ({"terms.style.weight": 3}, {"terms.content.layer_weights": (2,)}, {"seed": 9},
                     {"start.noise": 1}, {"solver.first_step": 0.02}, {"terms.tv.weight": 0}):
         last(stylize_iter(network, references, replace(RECIPE, changes)))
-    assert [f._cache_size() for f in (loop.aim, loop.begin, loop.advance)] == counts
+    assert [f._cache_size() for f in (program._targets, program._begin, program._advance)] == counts
 
 
 def test_lanes_of_a_sweep_equal_single_runs(network, references, x64):
@@ -170,11 +168,11 @@ def test_bfloat16_stays_close(network, references):
     (48, 256, 100, "float32", False), (48, 32, 1, "bfloat16", True),
 ])
 def test_filters_are_prepared_where_the_run_is_long(monkeypatch, width, size, steps, precision, prepares):
-    monkeypatch.setattr(loop, "PREPARE_FROM", 1e12)
+    monkeypatch.setattr(program, "PREPARE_FROM", 1e12)
     weights = random_weights(network=VGG(blocks=((96, width),)))
     style = Gram(layers=("relu1_2",), layer_weights=(1.0,))
     recipe = Recipe(terms={"style": style}, solver=Adam(), precision=precision,
                     stages=(Stage(size=size, steps=steps),))
-    search = begin_search(recipe.solver, lambda x: (jnp.sum(x), {}), jnp.zeros((size, size, 3)))
-    ready = loop.prepared_for(weights, recipe, 0, search)
+    references = References(styles=(jnp.zeros((size, size, 3)),))
+    ready = program.Program(weights, references, recipe, 0).ready()
     assert ("backward" in ready.params["conv1_2"]) == prepares

@@ -20,18 +20,20 @@ from tiny import fast_to_compile, in_float64, tiny_recipe, tiny_references, tiny
 from jaxstyle import JaxstyleError, replace, stylize_iter
 from jaxstyle.cli.main import main
 from jaxstyle.losses import TotalVariation
-from jaxstyle.pytrees import pytree
+from jaxstyle.pytrees import pytree, stack
 from jaxstyle.runs.manifest import Files
 from jaxstyle.runs.replay import recipe_from_json
 from jaxstyle.solvers import Adam, ArmijoLbfgs, Lbfgs
 from jaxstyle.sweeps import capacity as sweep_width
-from jaxstyle.sweeps import program as sweep
 from jaxstyle.sweeps.batches import Options
 from jaxstyle.sweeps.capacity import even_width, fitting_width
 from jaxstyle.sweeps.folder import load_state, read_json
 from jaxstyle.sweeps.plan import Lane, axis_from, for_sweeps, plan, zipped
-from jaxstyle.sweeps.program import group_key, lane_mesh, place, run_lanes
+from jaxstyle.sweeps.program import group_key, place, run_lanes
 from jaxstyle.sweeps.runner import run_sweep
+from jaxstyle.transfer import program
+from jaxstyle.transfer.layout import lane_mesh
+from jaxstyle.transfer.program import memory_needed
 
 WORKER = Path(__file__).parent / "sweep_worker.py"
 
@@ -98,11 +100,11 @@ def test_a_group_is_compiled_once():
     mesh = lane_mesh(jax.devices()[:1])
     width = fitting_width(weights, [references] * 2, varied(base, 2), mesh)
     last_of(place(weights, [references] * 2, varied(base, 2), width, mesh))
-    before, programs = Counted.traces, sweep.advance_lanes._cache_size()
+    before, programs = Counted.traces, program._advance._cache_size()
     others = [replace(recipe, {"terms.style.weight": 3.0, "seed": 9}) for recipe in varied(base, 2)]
     last_of(place(weights, [references] * 2, others, width, mesh))
     last_of(place(weights, [references], others[:1], width, mesh))
-    assert (Counted.traces, sweep.advance_lanes._cache_size()) == (before, programs)
+    assert (Counted.traces, program._advance._cache_size()) == (before, programs)
 
 
 def test_a_lane_that_diverges_disturbs_no_other():
@@ -132,7 +134,7 @@ def test_width_follows_memory(monkeypatch):
     width = fitting_width(weights, [references] * 6, recipes, mesh)
     batch = place(weights, [references] * width, recipes[:width], width, mesh)
     assert width < 6
-    assert sweep_width.memory_needed(sweep_width.compile_stage(batch, 0)) <= 400_000
+    assert memory_needed(next(batch.program(0, shapes=True).compiled())) <= 400_000
     assert [even_width(n, 4, mesh) for n in (1, 4, 5, 9)] == [1, 4, 3, 3]
 
 
@@ -394,6 +396,6 @@ def test_two_processes_share_a_sweep(inputs, tmp_path):
 
 def test_stacking_keeps_the_kind_of_numbers():
     recipe = tiny_recipe()
-    stacked = sweep.stack([recipe, recipe])
+    stacked = stack([recipe, recipe])
     assert stacked.terms["style"].weight.dtype == jnp.float32
     assert stacked.seed.dtype == jnp.int32

@@ -135,7 +135,7 @@ def sight(weights: Weights) -> dict[str, tuple[int, int]]:
       JaxstyleError: a network other than a VGG.
     """
     if not isinstance(weights.network, VGG):
-        raise JaxstyleError(f"'{weights.name}' is a {type(weights.network).__name__}, and only a VGG can be "
+        raise JaxstyleError(f"the network is a {type(weights.network).__name__}, and only a VGG can be "
                             "computed in bands of rows; leave rows at none")
     found, stride, reach = {}, 1, 0
     for name in weights.network.layers:

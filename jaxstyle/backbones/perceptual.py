@@ -61,12 +61,7 @@ class Weights:
         Raises:
           JaxstyleError: a layer the network does not have, or an image too small for a layer.
         """
-        known = self.network.layers
-        for layer in layers:
-            if layer not in known:
-                raise JaxstyleError(
-                    f"network '{self.name}' has no layer '{layer}'; it has {', '.join(known)}"
-                )
+        self.must_have(layers)
         matrix, offset = self.matrix.astype(image.dtype), self.offset.astype(image.dtype)
         variables = {"params": self.params}
         found: Any = self.network.apply(variables, image @ matrix + offset, tuple(layers))
@@ -77,6 +72,16 @@ class Weights:
                     f"{layer}; use a larger --size"
                 )
         return found
+
+    def must_have(self, layers: tuple[str, ...]) -> None:
+        """Raises:
+          JaxstyleError: the network lacks one of the layers.
+        """
+        known = self.network.layers
+        for layer in layers:
+            if layer not in known:
+                raise JaxstyleError(f"network '{self.name}' has no layer '{layer}'; it has "
+                                    f"{', '.join(known)}")
 
     def prepared(self, precision: str = "float32", layers: tuple[str, ...] = ()) -> Weights:
         """The same network with its parameters in the form that computes fastest: `ops.prepare`.

@@ -20,9 +20,9 @@ from jaxstyle.ops.resize import resize_to
 from jaxstyle.references import References
 from jaxstyle.runs.manifest import TEXT_KEY, Files, device_name, manifest
 from jaxstyle.transfer.inputs import check_split, stage_shape
+from jaxstyle.transfer.layout import Devices
 from jaxstyle.transfer.loop import Snapshot, stylize_iter
 from jaxstyle.transfer.memory import changes, fitting, held, mebibytes, memory_budget, memory_to_run, trim
-from jaxstyle.transfer.program import Devices
 from jaxstyle.transfer.recipe import Recipe
 
 INTERRUPTED = 130

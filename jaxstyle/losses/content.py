@@ -9,6 +9,7 @@ from jax import Array
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses.checks import one_of, same_length
+from jaxstyle.losses.look import Look
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.references import References
 
@@ -46,11 +47,12 @@ class Content:
         one_of("content normalization", self.normalization, NORMALIZATIONS)
         same_length("content", self.layers, self.layer_weights)
 
-    def target(self, references: References, features: References) -> dict[str, Array]:
+    def target(self, references: References, look: Look) -> dict[str, Array]:
         """Features of the content image at each layer."""
-        if features.content is None:
+        if references.content is None:
             raise JaxstyleError("the content term needs a content image")
-        return {layer: features.content[layer] for layer in self.layers}
+        found = look(references.content, self.layers)
+        return {layer: found[layer] for layer in self.layers}
 
     def loss(self, image: Array, features: dict[str, Array], target: dict[str, Array]) -> Array:
         """Weighted sum of `content_loss` over layers, without `weight`."""

@@ -10,6 +10,7 @@ from jax import Array
 from jaxstyle import ops
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses.checks import one_of, same_length
+from jaxstyle.losses.look import Look
 from jaxstyle.ops.grams import Correlations
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.references import References
@@ -90,14 +91,15 @@ class Gram:
         """Layers of which Gram matrices are enough."""
         return self.layers
 
-    def target(self, references: References, features: References) -> dict[str, Array]:
+    def target(self, references: References, look: Look) -> dict[str, Array]:
         """Blended Gram matrix of the styles at each layer."""
-        if not features.styles:
+        if not references.styles:
             raise JaxstyleError("the Gram term needs at least one style image")
-        shares = blend_weights(self.blend, len(features.styles))
+        shares = blend_weights(self.blend, len(references.styles))
+        styles = [look(style, self.layers) for style in references.styles]
         return {
-            layer: sum((share * gram_matrix(style[layer])
-                        for share, style in zip(shares, features.styles)), start=jnp.zeros(()))
+            layer: sum((share * gram_matrix(style[layer]) for share, style in zip(shares, styles)),
+                       start=jnp.zeros(()))
             for layer in self.layers
         }
 

@@ -15,6 +15,7 @@ from jax import Array, lax
 from jaxstyle import ops
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses.checks import one_of, same_length
+from jaxstyle.losses.look import Look
 from jaxstyle.ops.resize import resize_to
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.references import References
@@ -159,11 +160,12 @@ class Patches:
         if self.size < 1:
             raise JaxstyleError(f"a patch has a size of at least 1, not {self.size}")
 
-    def target(self, references: References, features: References) -> dict[str, Any]:
+    def target(self, references: References, look: Look) -> dict[str, Any]:
         """For each layer the styles' features with their keys, the content's map, and scales."""
-        if not features.styles:
+        if not references.styles:
             raise JaxstyleError("the patch term needs at least one style image")
-        return {layer: self._layer_target(references, [style[layer] for style in features.styles])
+        styles = [look(style, self.layers) for style in references.styles]
+        return {layer: self._layer_target(references, [style[layer] for style in styles])
                 for layer in self.layers}
 
     def _layer_target(self, references: References, styles: list[Array]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from jax import Array
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses.checks import one_of
+from jaxstyle.losses.look import Look
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.references import References
 
@@ -53,7 +54,7 @@ class TotalVariation:
         one_of("total variation form", self.form, FORMS)
         one_of("total variation reduction", self.reduction, REDUCTIONS)
 
-    def target(self, references: References, features: References) -> tuple[()]:
+    def target(self, references: References, look: Look) -> tuple[()]:
         """Nothing to prepare."""
         return ()
 
@@ -69,7 +70,7 @@ class Pixel:
     weight: Any = 1.0
     layers: tuple[str, ...] = static(default=())
 
-    def target(self, references: References, features: References) -> Array:
+    def target(self, references: References, look: Look) -> Array:
         """The content image `[H, W, 3]`."""
         if references.content is None:
             raise JaxstyleError("the pixel term needs a content image")
@@ -87,7 +88,7 @@ class Range:
     weight: Any = 1.0
     layers: tuple[str, ...] = static(default=())
 
-    def target(self, references: References, features: References) -> tuple[()]:
+    def target(self, references: References, look: Look) -> tuple[()]:
         """Nothing to prepare."""
         return ()
 

@@ -1,4 +1,4 @@
-"""One yardstick for results of different recipes: how far from the photo, how far from the painting."""
+"""One measure for results of different recipes: how far from the photo, how far from the painting."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses import gram_matrix
 from jaxstyle.references import References
-from jaxstyle.transfer.inputs import fit
+from jaxstyle.transfer.inputs import sized
 from jaxstyle.transfer.recipe import Recipe
 from jaxstyle.weights.store import load_weights
 
@@ -23,7 +23,7 @@ CONTENT_LAYERS = ("relu4_2",)
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
 
-def yardstick(weights: Weights, recipe: Recipe) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def layers_to_measure(weights: Weights, recipe: Recipe) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Content and style layers to compare at: the paper's where the network has them, else the recipe's."""
     known = set(weights.network.layers)
     if known.issuperset(CONTENT_LAYERS + STYLE_LAYERS):
@@ -82,7 +82,7 @@ def mean(values: Sequence[Array]) -> Array:
 def measured(weights: Weights, references: References, recipe: Recipe, image: Any, stage: int = -1
              ) -> dict[str, float]:
     """`distances` of an image of the size of a stage (the last if not given), as numbers."""
-    fitted = fit(references, recipe.stages[stage], recipe.style_scale)
-    content_layers, style_layers = yardstick(weights, recipe)
+    fitted = sized(references, recipe.stages[stage], recipe.style_scale)
+    content_layers, style_layers = layers_to_measure(weights, recipe)
     values = distances(weights, fitted, jnp.asarray(image), content_layers, style_layers, recipe.rows)
     return {name: float(value) for name, value in values.items()}

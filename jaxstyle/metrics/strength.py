@@ -21,12 +21,12 @@ from jax import Array, lax
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses import Content, Pixel
-from jaxstyle.metrics.distances import distances, yardstick
+from jaxstyle.metrics.distances import distances, layers_to_measure
 from jaxstyle.ops.resize import resize_to
 from jaxstyle.pytrees import replace
 from jaxstyle.references import References
 from jaxstyle.solvers import ArmijoLbfgs, begin_search, search_step
-from jaxstyle.transfer.inputs import fit
+from jaxstyle.transfer.inputs import sized
 from jaxstyle.transfer.objective import Terms, objective, targets
 from jaxstyle.transfer.program import network_for
 from jaxstyle.transfer.recipe import Recipe, Stage
@@ -80,8 +80,8 @@ def measure_balance(weights: Weights, references: References, recipe: Recipe, st
     fits = last.size is not None and last.size <= size
     small = last if fits else Stage(size=size, steps=last.steps, by=last.by)
     network = network_for(weights, recipe)
-    given = fit(references, small, recipe.style_scale)
-    layers = yardstick(network, recipe)
+    given = sized(references, small, recipe.style_scale)
+    layers = layers_to_measure(network, recipe)
     found = jax.device_get(trade_offs(network, given, content, style, GRID, steps, layers))
     strengths = strength_of(found["content"], found["style"])
     good = np.isfinite(strengths) & np.isfinite(found["factors"]) & (found["factors"] > 0)
@@ -89,7 +89,7 @@ def measure_balance(weights: Weights, references: References, recipe: Recipe, st
         raise JaxstyleError("the style terms do not move the photo: no strength can be measured")
     factors = found["factors"]
     if not fits:
-        full = fit(references, last, recipe.style_scale)
+        full = sized(references, last, recipe.style_scale)
         factors = factors * growth_with_size(network, given, full, content, style, found["image"],
                                              recipe.rows)
     return Balance(*rising(strengths[good], factors[good]))
@@ -123,15 +123,16 @@ def trade_offs(weights: Weights, references: References, content: Terms, style: 
       "image": the result of the style alone.
     """
     terms = {**content, **style}
-    aims = targets(weights, references, terms)
+    goals = targets(weights, references, terms)
     photo = jnp.asarray(references.content)
 
     def both(x: Array) -> Array:
-        return split(objective(weights, terms, aims, x)[1], content)
+        _, (parts, _) = objective(weights, terms, goals, x)
+        return split(parts, content)
 
     def run(shares: Array) -> Array:
-        def fun(x: Array) -> tuple[Array, tuple[()]]:
-            return jnp.vdot(shares, both(x)), ()
+        def fun(x: Array, memory: Any) -> tuple[Array, tuple[Any, Any]]:
+            return jnp.vdot(shares, both(x)), ({}, memory)
 
         search = begin_search(solver, fun, photo)
         return lax.fori_loop(0, steps, lambda _, at: search_step(solver, fun, at), search).best.x
@@ -186,8 +187,9 @@ def both_terms(weights: Weights, references: References, content: Terms, style: 
                rows: int | None = None) -> Array:
     """Content and style terms of an image, `[2]`."""
     terms = {**content, **style}
-    aims = targets(weights, references, terms, rows)
-    return split(objective(weights, terms, aims, image, rows=rows)[1], content)
+    goals = targets(weights, references, terms, rows)
+    _, (parts, _) = objective(weights, terms, goals, image, rows=rows)
+    return split(parts, content)
 
 
 def with_strength(recipe: Recipe, balance: Balance, strength: float) -> Recipe:

@@ -67,7 +67,7 @@ class SweepRecord:
         """The networks that measured distances, each once."""
         return sorted({lane.judge for lane in self.lanes if lane.measured})
 
-    def yardstick(self) -> str:
+    def measured_by(self) -> str:
         """By which network distances were measured, as a sentence."""
         judges = self.judges()
         if len(judges) > 1:

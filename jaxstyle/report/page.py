@@ -70,7 +70,7 @@ def page_data(sweep: SweepRecord, embed: bool) -> dict[str, Any]:
         "created": plan["created"], "device": plan["device"], "devices": plan.get("devices", 1),
         "versions": plan["versions"], "status": plan["status"], "varied": plan.get("varied", []),
         "references": references_data(sweep), "front": front, "knee": knee,
-        "yardstick": sweep.yardstick(),
+        "measured_by": sweep.measured_by(),
         "lanes": [lane_data(sweep, lane, embed) for lane in sweep.lanes],
     }
 

@@ -70,7 +70,7 @@ def scatter(sweep: SweepRecord) -> Figure:
     axes.set(xlabel="distance from the photo (content)", ylabel="distance from the painting (style)",
              yscale="log" if wide else "linear")
     axes.margins(x=0.12)  # room for the names
-    axes.set_title(textwrap.fill(sweep.yardstick(), 100), fontsize=8, color="#555555")
+    axes.set_title(textwrap.fill(sweep.measured_by(), 100), fontsize=8, color="#555555")
     axes.grid(alpha=0.25)
     return figure
 

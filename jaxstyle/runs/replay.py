@@ -14,6 +14,7 @@ from jaxstyle.losses import TERMS
 from jaxstyle.pytrees import from_json
 from jaxstyle.runs.manifest import FORMAT, TEXT_KEY, Files
 from jaxstyle.solvers import SOLVERS
+from jaxstyle.transfer.canvas import CANVASES
 from jaxstyle.transfer.recipe import Recipe, Stage, Start
 from jaxstyle.weights.store import load_weights, sha256
 
@@ -24,7 +25,7 @@ def recipe_from_json(data: Any) -> Recipe:
     Raises:
       JaxstyleError: it is not a recipe, or one with terms or settings that this version does not know.
     """
-    recipe = from_json(data, (Recipe, Stage, Start, *TERMS, *SOLVERS))
+    recipe = from_json(data, (Recipe, Stage, Start, *CANVASES, *TERMS, *SOLVERS))
     if not isinstance(recipe, Recipe):
         raise JaxstyleError("this is not a recipe")
     return recipe

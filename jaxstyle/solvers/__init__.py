@@ -3,7 +3,7 @@
 from jaxstyle.solvers.armijo import ArmijoLbfgs
 from jaxstyle.solvers.first_order import Adagrad, Adam, RMSprop, Sgd
 from jaxstyle.solvers.iterate import (
-    MAX_STREAK,
+    MAX_FAILURES,
     Iterate,
     Search,
     Solver,
@@ -17,6 +17,6 @@ from jaxstyle.solvers.scipy_lbfgsb import ScipyLbfgsb
 SOLVERS = (Lbfgs, OptaxLbfgs, ArmijoLbfgs, ScipyLbfgsb, Adam, Adagrad, RMSprop, Sgd)
 
 __all__ = [
-    "MAX_STREAK", "SOLVERS", "Adagrad", "Adam", "ArmijoLbfgs", "Iterate", "Lbfgs", "OptaxLbfgs", "RMSprop",
+    "MAX_FAILURES", "SOLVERS", "Adagrad", "Adam", "ArmijoLbfgs", "Iterate", "Lbfgs", "OptaxLbfgs", "RMSprop",
     "ScipyLbfgsb", "Search", "Sgd", "Solver", "begin_search", "evaluate", "search_step",
 ]

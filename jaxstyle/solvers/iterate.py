@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 import jax
@@ -11,21 +12,28 @@ from jax import Array, lax
 
 from jaxstyle.pytrees import pytree
 
-Fun = Callable[[Any], tuple[Array, Any]]
-"""A function to minimise: x -> (value, parts)."""
+Fun = Callable[[Any], tuple[Array, tuple[Any, Any]]]
+"""A function to minimise: x -> (value, (parts, memory))."""
+Remembering = Callable[[Any, Any], tuple[Array, tuple[Any, Any]]]
+"""The same where an evaluation depends on what one before it left:
+(x, memory) -> (value, (parts, memory))."""
 
 SHRINK, RECOVER = 0.25, 1.1
-MAX_STREAK = 10
+MAX_FAILURES = 10
 
 
 @pytree
 class Iterate:
-    """A point `x` (any pytree of arrays) with its value, the parts of the value, and its gradient."""
+    """A point `x` (any pytree of arrays) with its value, the parts of the value, and its gradient.
+
+    `memory` is what the evaluation here leaves to the next one; most functions leave nothing.
+    """
 
     x: Any
     value: Array
     parts: Any
     grad: Any
+    memory: Any = ()
 
 
 class Solver(Protocol):
@@ -44,7 +52,7 @@ class Search:
 
     Attributes:
       failures: steps that produced a non-finite value, gradient or point, in all.
-      streak: the same, since the last good step.
+      failures_in_a_row: the same, since the last good step.
     """
 
     iterate: Iterate
@@ -52,13 +60,13 @@ class Search:
     state: Any
     scale: Array
     failures: Array
-    streak: Array
+    failures_in_a_row: Array
 
 
 def evaluate(fun: Fun, x: Any) -> Iterate:
     """Value, parts and gradient of `fun` at `x`."""
-    (value, parts), grad = jax.value_and_grad(fun, has_aux=True)(x)
-    return Iterate(x=x, value=value, parts=parts, grad=grad)
+    (value, (parts, memory)), grad = jax.value_and_grad(fun, has_aux=True)(x)
+    return Iterate(x=x, value=value, parts=parts, grad=grad, memory=memory)
 
 
 def is_finite(tree: Any) -> Array:
@@ -71,26 +79,32 @@ def select(condition: Array, yes: Any, no: Any) -> Any:
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b).astype(jnp.asarray(a).dtype), yes, no)
 
 
-def begin_search(solver: Solver, fun: Fun, x: Any) -> Search:
-    """A search at its first point, evaluated once."""
-    iterate = evaluate(fun, x)
+def begin_search(solver: Solver, fun: Remembering, x: Any, memory: Any = ()) -> Search:
+    """A search at its first point, evaluated once with the first `memory`."""
+    iterate = evaluate(partial(_with_memory, fun, memory), x)
     scale = jnp.ones((), iterate.value.dtype)
     zero = jnp.zeros((), jnp.int32)
     # Libraries begin with weakly typed scalars, which would compile every program twice.
     state = jax.tree.map(lambda leaf: lax.convert_element_type(leaf, leaf.dtype),
                          solver.init(iterate, scale))
-    return Search(iterate=iterate, best=iterate, state=state, scale=scale, failures=zero, streak=zero)
+    return Search(iterate=iterate, best=iterate, state=state, scale=scale, failures=zero,
+                  failures_in_a_row=zero)
 
 
-def search_step(solver: Solver, fun: Fun, search: Search) -> Search:
+def _with_memory(fun: Remembering, memory: Any, x: Any) -> tuple[Array, tuple[Any, Any]]:
+    return fun(x, memory)
+
+
+def search_step(solver: Solver, fun: Remembering, search: Search) -> Search:
     """One step of the solver, guarded.
 
     A step to a non-finite value, gradient or point is undone: the search returns to the best point
-    so far, forgets the solver's memory, and takes smaller steps for a while. After `MAX_STREAK` such steps
+    so far, forgets the solver's memory, and takes smaller steps for a while. After `MAX_FAILURES` such steps
     in a row it has given up, and stays there.
     """
-    after, state = solver.step(fun, search.iterate, search.state, search.scale)
-    good = is_finite(after) & (search.streak < MAX_STREAK)
+    here = search.iterate
+    after, state = solver.step(partial(_with_memory, fun, here.memory), here, search.state, search.scale)
+    good = is_finite(after) & (search.failures_in_a_row < MAX_FAILURES)
     smaller = search.scale * SHRINK
     return Search(
         iterate=select(good, after, search.best),
@@ -98,5 +112,5 @@ def search_step(solver: Solver, fun: Fun, search: Search) -> Search:
         state=select(good, state, solver.init(search.best, smaller)),
         scale=jnp.where(good, jnp.minimum(search.scale * RECOVER, 1), smaller),
         failures=search.failures + jnp.where(good, 0, 1).astype(jnp.int32),
-        streak=jnp.where(good, 0, search.streak + 1).astype(jnp.int32),
+        failures_in_a_row=jnp.where(good, 0, search.failures_in_a_row + 1).astype(jnp.int32),
     )

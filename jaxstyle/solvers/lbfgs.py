@@ -38,7 +38,8 @@ class Lbfgs:
 
     def init(self, iterate: Iterate, scale: Array) -> Any:
         """Empty memory; the initial inverse Hessian is what makes the first step `first_step` long."""
-        solver = self._solver(lambda x: ((iterate.value, iterate.parts), iterate.grad))
+        aux = (iterate.parts, iterate.memory)
+        solver = self._solver(lambda x: ((iterate.value, aux), iterate.grad))
         state = solver.init_state(iterate.x)
         gamma = scale * scale_of_first_step(iterate.grad, self.first_step)
         return state._replace(gamma=gamma.astype(state.gamma.dtype), value=(), grad=(), aux=())
@@ -47,10 +48,12 @@ class Lbfgs:
         self, fun: Fun, iterate: Iterate, state: Any, scale: Array
     ) -> tuple[Iterate, Any]:
         """One quasi-Newton step with its line search."""
-        state = state._replace(value=iterate.value, grad=iterate.grad, aux=iterate.parts)
+        aux = (iterate.parts, iterate.memory)
+        state = state._replace(value=iterate.value, grad=iterate.grad, aux=aux)
         solver = self._solver(jax.value_and_grad(fun, has_aux=True))
         x, state = solver.update(iterate.x, state)
-        after = Iterate(x=x, value=state.value, parts=state.aux, grad=state.grad)
+        parts, memory = state.aux
+        after = Iterate(x=x, value=state.value, parts=parts, grad=state.grad, memory=memory)
         return after, state._replace(value=(), grad=(), aux=())
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -20,7 +19,6 @@ from jaxstyle.metrics.distances import measured
 from jaxstyle.pytrees import stack
 from jaxstyle.references import References
 from jaxstyle.runs.manifest import Files, identity, load_references
-from jaxstyle.solvers import Search
 from jaxstyle.sweeps.capacity import fitting_mesh, fitting_width
 from jaxstyle.sweeps.folder import (
     FAILED,
@@ -37,8 +35,9 @@ from jaxstyle.sweeps.folder import (
     write_result,
 )
 from jaxstyle.sweeps.plan import Lane
-from jaxstyle.sweeps.program import Batch, Lanes, living, place, run_lanes
-from jaxstyle.transfer.program import aim, begin, network_for
+from jaxstyle.sweeps.program import Batch, Lanes, living, pictures, place, run_lanes
+from jaxstyle.transfer.memory import program_shapes
+from jaxstyle.transfer.program import State
 from jaxstyle.transfer.recipe import Recipe
 
 
@@ -112,7 +111,7 @@ def batches(waiting: Sequence[Running], weights: Weights, options: Options, mesh
     mesh = fitting_mesh(weights, [references_of(run.lane.files) for run in waiting],
                         [run.lane.recipe for run in waiting], mesh, options.width, options.memory)
     first = waiting[0].lane
-    shape = cache(partial(search_shape, weights, references_of(first.files), first.recipe))
+    shape = cache(partial(state_shape, weights, references_of(first.files), first.recipe))
     for run in waiting:
         run.saved = usable_state(run, shape)
         run.history = run.saved.history if run.saved else History()
@@ -127,7 +126,7 @@ def batches(waiting: Sequence[Running], weights: Weights, options: Options, mesh
             yield some, batch, resumed(some)
 
 
-def usable_state(run: Running, shape: Callable[[int], Search]) -> Saved | None:
+def usable_state(run: Running, shape: Callable[[int], State]) -> Saved | None:
     """The saved state of a lane if it is whole and of this very program, whose stages have these shapes."""
     saved = load_state(run.folder, fingerprint(run.record))
     if saved is None or saved.stage >= len(run.lane.recipe.stages):
@@ -135,11 +134,9 @@ def usable_state(run: Running, shape: Callable[[int], Search]) -> Saved | None:
     return saved if saved.fits(shape(saved.stage)) else None
 
 
-def search_shape(weights: Weights, references: References, recipe: Recipe, stage: int) -> Search:
-    """The search of a stage, as shapes."""
-    network = network_for(weights, recipe)
-    aims = jax.eval_shape(partial(aim, stage=stage), network, references, recipe)
-    return jax.eval_shape(partial(begin, stage=stage, previous=None), network, references, recipe, aims)
+def state_shape(weights: Weights, references: References, recipe: Recipe, stage: int) -> State:
+    """Search and first image of a stage, as shapes."""
+    return program_shapes(weights, references, recipe, stage).state_shapes()
 
 
 def chosen_width(runs: Sequence[Running], weights: Weights, options: Options, mesh: Mesh) -> int:
@@ -156,11 +153,12 @@ def resumed(runs: Sequence[Running]) -> Lanes | None:
     if not states:
         return None
     first = states[0]
-    search = stack([saved.search for saved in states])
+    search, images = stack([saved.state for saved in states])
     for run in runs:
         run.saved = None  # it may be hundreds of megabytes
-    return Lanes(images=jnp.clip(search.best.x, 0, 1), search=search, losses={}, alive=living(search),
-                 stage=first.stage, step=first.step,
+    canvases = stack([run.lane.recipe.canvas for run in runs])
+    return Lanes(images=pictures(canvases, search.best.x), search=search, first=images, losses={},
+                 alive=living(search), stage=first.stage, step=first.step,
                  steps=runs[0].lane.recipe.stages[first.stage].steps)
 
 
@@ -218,8 +216,8 @@ def keep_pictures(runs: Sequence[Running], at: Lanes, done: int) -> None:
 def save_states(runs: Sequence[Running], at: Lanes) -> None:
     """Save each lane of a batch, to go on from."""
     for i, run in enumerate(runs):
-        search = jax.tree.map(lambda leaf: leaf[i], at.search)  # noqa: B023
-        save_state(run.folder, search, at.stage, at.step, run.history, fingerprint(run.record))
+        state = jax.tree.map(lambda leaf: leaf[i], (at.search, at.first))  # noqa: B023
+        save_state(run.folder, state, at.stage, at.step, run.history, fingerprint(run.record))
 
 
 def note(runs: Sequence[Running], at: Lanes, done: int, before: float, now: float, first: bool,

@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Any
 
-import jax
-from jax.sharding import Mesh, NamedSharding
-from jax.sharding import PartitionSpec as P
+from jax.sharding import Mesh
 
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.references import References
-from jaxstyle.solvers import Search
-from jaxstyle.sweeps.program import (
-    AXIS,
-    Batch,
-    advance_lanes,
-    aim_lanes,
-    begin_lanes,
-    lane_mesh,
-    place,
-    ready_for,
-)
+from jaxstyle.sweeps.program import place
 from jaxstyle.transfer.inputs import stage_shape
-from jaxstyle.transfer.memory import largest_stage, memory_budget, memory_needed
-from jaxstyle.transfer.program import CHUNK_STEPS
+from jaxstyle.transfer.layout import lane_mesh
+from jaxstyle.transfer.memory import largest_stage, memory_budget
+from jaxstyle.transfer.program import memory_needed
 from jaxstyle.transfer.recipe import Recipe
 
 LOCK_STEP_PIXELS = 64 * 64
@@ -94,31 +81,5 @@ def stage_memory(weights: Weights, references: Sequence[References], recipes: Se
                  mesh: Mesh) -> int:
     """Bytes that the compiled program of the largest stage takes on each device for `width` lanes."""
     batch = place(weights, references[:width], recipes[:width], width, mesh)
-    return memory_needed(compile_stage(batch, largest_stage(recipes[0], references[0])))
-
-
-def aim_shapes(batch: Batch, index: int) -> Any:
-    """Shapes of the targets of a stage, with their places."""
-    return _on_lanes(batch, jax.eval_shape(
-        partial(aim_lanes, stage=index, mesh=batch.mesh, shared=batch.shared),
-        batch.weights, batch.references, batch.recipes))
-
-
-def search_shapes(batch: Batch, index: int) -> Search:
-    """Shapes of the searches of a stage, with their places."""
-    first = partial(begin_lanes, stage=index, previous=None, mesh=batch.mesh, shared=batch.shared)
-    return _on_lanes(batch, jax.eval_shape(first, batch.weights, batch.references, batch.recipes,
-                                           aim_shapes(batch, index)))
-
-
-def _on_lanes(batch: Batch, tree: Any) -> Any:
-    lanes = NamedSharding(batch.mesh, P(AXIS))
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=lanes), tree)
-
-
-def compile_stage(batch: Batch, index: int) -> Any:
-    """The compiled `advance_lanes` of a stage, from shapes alone."""
-    search = search_shapes(batch, index)
-    aims, ready = aim_shapes(batch, index), ready_for(batch, index, search)
-    return advance_lanes.lower(ready, batch.recipes, aims, search, 1, capacity=CHUNK_STEPS,
-                               mesh=batch.mesh).compile()
+    program = batch.program(largest_stage(recipes[0], references[0]), shapes=True)
+    return memory_needed(next(program.compiled()))

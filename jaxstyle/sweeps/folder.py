@@ -30,8 +30,8 @@ from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.files import save
 from jaxstyle.runs.manifest import TEXT_KEY
 from jaxstyle.runs.replay import recorded_entries
-from jaxstyle.solvers import Search
 from jaxstyle.sweeps.plan import Lane, varied_paths
+from jaxstyle.transfer.program import State
 
 FORMAT = "jaxstyle-sweep-1"
 MANIFEST, METRICS, IMAGE, STATE = "manifest.json", "metrics.jsonl", "image.png", "state.npz"
@@ -65,20 +65,20 @@ class History:
 
 @dataclass
 class Saved:
-    """A lane interrupted at some step of a stage: leaves of its `Search`, and its history so far."""
+    """A lane interrupted at some step of a stage: leaves of its `State`, and its history so far."""
 
     stage: int
     step: int
     leaves: list[np.ndarray]
     history: History
-    search: Any = None
+    state: Any = None
 
-    def fits(self, like: Search) -> bool:
-        """Whether the leaves are those of a search of this structure (shapes); if so, fills `search`."""
+    def fits(self, like: State) -> bool:
+        """Whether the leaves are those of a state of this structure (shapes); if so, fills `state`."""
         leaves, treedef = jax.tree.flatten(like)
         if [(leaf.shape, leaf.dtype) for leaf in leaves] != [(s.shape, s.dtype) for s in self.leaves]:
             return False
-        self.search = jax.tree.unflatten(treedef, self.leaves)
+        self.state = jax.tree.unflatten(treedef, self.leaves)
         return True
 
 
@@ -205,10 +205,10 @@ def write_result(folder: Path, record: Mapping[str, Any], image: np.ndarray | No
     (folder / STATE).unlink(missing_ok=True)
 
 
-def save_state(folder: Path, search: Search, stage: int, step: int, history: History,
+def save_state(folder: Path, state: State, stage: int, step: int, history: History,
                fingerprint: str) -> None:
     """Save a running lane, atomically, with a hash over all of it."""
-    leaves = jax.tree.leaves(search)
+    leaves = jax.tree.leaves(state)
     arrays: dict[str, Any] = {f"leaf{i:03d}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
     about = {"stage": stage, "step": step, "fingerprint": fingerprint,
              "steps": history.steps, "seconds": history.seconds, "losses": history.losses}

@@ -58,7 +58,7 @@ from jaxstyle.sweeps.folder import (
     write_plan,
 )
 from jaxstyle.sweeps.plan import Lane, for_sweeps
-from jaxstyle.sweeps.program import lane_mesh
+from jaxstyle.transfer.layout import lane_mesh
 from jaxstyle.weights.store import load_weights
 
 LAYER_SPREAD = 0.8

@@ -12,8 +12,8 @@ from jaxstyle.references import References
 from jaxstyle.sweeps.batches import Options, references_of
 from jaxstyle.sweeps.capacity import fitting_mesh, fitting_width, stage_memory
 from jaxstyle.sweeps.plan import Lane
-from jaxstyle.sweeps.program import lane_mesh
 from jaxstyle.sweeps.runner import grouped
+from jaxstyle.transfer.layout import lane_mesh
 from jaxstyle.transfer.memory import does_not_fit, memory_budget, smaller
 from jaxstyle.transfer.recipe import Recipe
 from jaxstyle.weights.store import load_weights

@@ -25,7 +25,9 @@ from jaxstyle.sweeps.batches import (
 )
 from jaxstyle.sweeps.folder import FINISHED, is_finished, lane_folder, update_plan, write_plan
 from jaxstyle.sweeps.plan import Lane
-from jaxstyle.sweeps.program import forget_programs, group_key, lane_mesh
+from jaxstyle.sweeps.program import group_key
+from jaxstyle.transfer.layout import lane_mesh
+from jaxstyle.transfer.program import forget_programs
 from jaxstyle.weights.store import load_weights
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -16,13 +17,21 @@ from jaxstyle.solvers import ScipyLbfgsb
 from jaxstyle.transfer.recipe import Recipe, Stage, Start
 
 
-def fit(references: References, stage: Stage, style_scale: float) -> References:
+def sized(references: References, stage: Stage, style_scale: float) -> References:
     """The reference images at the size of a stage, each with its own aspect ratio, maps like their images.
+
+    It is compiled by itself, so that programs know the size of the stage alone and photos of any size share
+    them.
 
     Raises:
       JaxstyleError: maps for some images only, or with differing numbers of channels.
     """
     check_maps(references)
+    return _sized(references, replace(stage, {"steps": 1}), style_scale)
+
+
+@partial(jax.jit, static_argnames=("stage", "style_scale"))
+def _sized(references: References, stage: Stage, style_scale: float) -> References:
     content, styles = references.content, references.styles
     content_map, start = references.content_map, references.start
     if stage.size is not None:
@@ -32,7 +41,7 @@ def fit(references: References, stage: Stage, style_scale: float) -> References:
             content = resize(content, stage.size, stage.by)
         elif content_map is not None:
             content_map = resize(content_map, stage.size, stage.by, "linear")
-    like = canvas(References(content=content, styles=styles, content_map=content_map))
+    like = frame(References(content=content, styles=styles, content_map=content_map))
     height, width = like.shape[:2]
     return References(
         content=content, styles=styles,
@@ -56,7 +65,7 @@ def check_maps(references: References) -> None:
         raise JaxstyleError("the maps differ in their number of channels")
 
 
-def canvas(references: References) -> Array:
+def frame(references: References) -> Array:
     """The image whose height and width the result has: the content, else its map, else the first style.
 
     Raises:
@@ -73,7 +82,7 @@ def canvas(references: References) -> Array:
 
 def stage_shape(references: References, stage: Stage) -> tuple[int, int]:
     """Height and width of the result of a stage."""
-    height, width = canvas(references).shape[:2]
+    height, width = frame(references).shape[:2]
     return (height, width) if stage.size is None else fit_shape(height, width, stage.size, stage.by)
 
 
@@ -98,7 +107,7 @@ def check_split(references: References, recipe: Recipe, count: int) -> None:
 
 def first_image(references: References, start: Start, seed: Any) -> Array:
     """The image a run begins with, in the shape of the (already fitted) content."""
-    like = canvas(references)
+    like = frame(references)
     height, width, _ = shape = (*like.shape[:2], 3)
     base = {"content": references.content, "style": references.styles[0] if references.styles else None,
             "image": references.start}[start.base]

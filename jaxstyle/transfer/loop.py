@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +14,13 @@ from jax import Array
 
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.ops.sharding import replicate, row_shardings
+from jaxstyle.ops.sharding import replicate
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.references import References
-from jaxstyle.solvers import MAX_STREAK, Search
-from jaxstyle.transfer.inputs import check_split
-from jaxstyle.transfer.program import CHUNK_STEPS, Devices, advance, aim, begin, network_for, prepared_for
+from jaxstyle.solvers import MAX_FAILURES, Search
+from jaxstyle.transfer.inputs import check_split, sized
+from jaxstyle.transfer.layout import Layout
+from jaxstyle.transfer.program import CHUNK_STEPS, Program, advance, network_for
 from jaxstyle.transfer.recipe import Recipe
 
 CHUNK_SECONDS = 0.5
@@ -41,18 +43,41 @@ class Snapshot:
 
     Attributes:
       image: the best image so far `[H, W, 3]`, clipped to [0, 1].
-      search: all that is needed to go on (see `stylize_iter`); its memory is reused as soon as the next
-        snapshot is asked for, so save or copy it before.
-      stage, step: where the run is: `step` steps of stage `stage` are done; steps: of that stage in all.
+      search, first: all that is needed to go on (see `stylize_iter`): the search, whose memory is reused as
+        soon as the next snapshot is asked for, so save or copy it before; and the image that the stage began
+        with.
       losses: total and parts of the steps since the last snapshot, name -> `[n]`.
+      stage, step: where the run is: `step` steps of stage `stage` are done; steps: of that stage in all.
     """
 
     image: Array
     search: Search
+    first: Array
     losses: dict[str, np.ndarray]
     stage: int = static()
     step: int = static()
     steps: int = static()
+
+    @property
+    def loss(self) -> dict[str, float]:
+        """Total and parts of the loss at the last step made, as plain numbers."""
+        iterate = self.search.iterate
+        return {name: float(value) for name, value in {"total": iterate.value, **iterate.parts}.items()}
+
+
+class Reached(NamedTuple):
+    """Where a stage is: its first image, the search, losses `[…, n]` since the last one, and steps done."""
+
+    first: Array
+    search: Search
+    losses: dict[str, np.ndarray]
+    step: int
+
+
+@jax.jit
+def picture(canvas: Any, x: Any) -> Array:
+    """The picture `[H, W, 3]` that coefficients stand for, in [0, 1]."""
+    return jnp.clip(canvas.decode(x), 0, 1)
 
 
 def stylize(weights: Weights, references: References, recipe: Recipe) -> Result:
@@ -60,17 +85,19 @@ def stylize(weights: Weights, references: References, recipe: Recipe) -> Result:
 
     Non-finite steps are undone (see `search_step`) and counted in `Result.failures`.
     """
-    weights = network_for(weights, recipe)
-    previous, history, failures = None, [], jnp.zeros((), jnp.int32)
+    network = network_for(weights, recipe)
+    previous: Any = None
+    history, failures = [], jnp.zeros((), jnp.int32)
     for index, stage in enumerate(recipe.stages):
-        aims = aim(weights, references, recipe, index)
-        search = begin(weights, references, recipe, aims, index, previous)
-        ready = prepared_for(weights, recipe, index, search)
-        search, losses = advance(ready, recipe, aims, search, stage.steps, stage.steps)
+        program = Program(network, sized(references, stage, recipe.style_scale), recipe, index)
+        first = program.first(previous)
+        targets = program.targets(first)
+        search = program.begin(targets, first)
+        search, losses = advance(program.ready(), recipe, targets, search, stage.steps, stage.steps)
         previous = search.best.x
         history.append(losses)
         failures = failures + search.failures
-    return Result(image=jnp.clip(previous, 0, 1), value=search.best.value, parts=search.best.parts,
+    return Result(image=picture(recipe.canvas, previous), value=search.best.value, parts=search.best.parts,
                   history=tuple(history), failures=failures)
 
 
@@ -97,47 +124,56 @@ def stylize_iter(
       JaxstyleError: the loss is not finite at the start, or ten steps in a row fail; or the image cannot be
         split over the devices.
     """
-    weights, shared = network_for(weights, recipe), tuple(devices or ())
-    if shared:
-        check_split(references, recipe, len(shared))
-        weights, references = replicate((weights, references), shared)
-    previous = None
+    network, layout = network_for(weights, recipe), Layout(rows=tuple(devices or ()))
+    if layout.rows:
+        check_split(references, recipe, len(layout.rows))
+        network, references = replicate((network, references), layout.rows)
+    previous: Any = None
     for index in range(resume.stage if resume else 0, len(recipe.stages)):
-        resumed = resume if resume and resume.stage == index else None
-        for snapshot in _run_stage(weights, references, recipe, index, previous, every, resumed, shared):
-            yield snapshot
-            previous = snapshot.search.best.x
+        stage = recipe.stages[index]
+        program = Program(network, sized(references, stage, recipe.style_scale), recipe, index, layout)
+        start = None
+        if resume and resume.stage == index:
+            copies = jax.tree.map(jnp.copy, (resume.first, resume.search))
+            first, search = layout.put(copies, program.shape)
+            start = Reached(first, search, {}, resume.step)
+        stops = range(every, stage.steps, every) if every else ()
+        for at in run_stage(program, previous, start, stops):
+            check(at, index)
+            previous = at.search.best.x
+            yield Snapshot(image=picture(recipe.canvas, previous), search=at.search, first=at.first,
+                           losses=at.losses, stage=index, step=at.step, steps=stage.steps)
 
 
-def _run_stage(
-    weights: Weights, references: References, recipe: Recipe, index: int, previous: Array | None,
-    every: int | None, resumed: Snapshot | None, devices: Devices,
-) -> Iterator[Snapshot]:
-    total = recipe.stages[index].steps
-    aims = aim(weights, references, recipe, index, devices)
-    if resumed is None:
-        search, step = begin(weights, references, recipe, aims, index, previous, devices), 0
-    else:
-        search, step = jax.tree.map(jnp.copy, resumed.search), resumed.step
-        if devices:
-            search = jax.device_put(search, row_shardings(search, search.best.x.shape, devices))
-    ready = prepared_for(weights, recipe, index, search)
-    if devices:
-        ready = replicate(ready, devices)
-    if not np.isfinite(search.best.value):
+def check(at: Reached, stage: int) -> None:
+    """Raises:
+      JaxstyleError: the search of a single run has failed.
+    """
+    if not np.isfinite(at.search.best.value):
         raise JaxstyleError("the loss is not a finite number at the first image; use smaller weights")
-    where = partial(Snapshot, stage=index, steps=total)
-    yield where(image=jnp.clip(search.best.x, 0, 1), search=search, losses={}, step=step)
-    stops = range(every, total, every) if every else ()
-    go = partial(advance, ready, recipe, aims, capacity=CHUNK_STEPS, devices=devices)
-    for after, losses, done in in_chunks(go, search, step, total, stops):
-        streak = int(after.streak)
-        yield where(image=jnp.clip(after.best.x, 0, 1), search=after, step=done, losses=losses)
-        if streak >= MAX_STREAK:
-            raise JaxstyleError(
-                f"{streak} steps in a row gave no finite loss (stage {index + 1}, step {done}); "
-                "use smaller weights, a smaller learning rate, or precision float32"
-            )
+    if (failed := int(at.search.failures_in_a_row)) >= MAX_FAILURES:
+        raise JaxstyleError(
+            f"{failed} steps in a row gave no finite loss (stage {stage + 1}, step {at.step}); "
+            "use smaller weights, a smaller learning rate, or precision float32"
+        )
+
+
+def run_stage(program: Program, previous: Any, start: Reached | None, stops: Iterable[int]
+              ) -> Iterator[Reached]:
+    """Runs a stage of one image or of many lanes; yields first where it begins, then after every chunk.
+
+    Args:
+      previous: coefficients that the stage before ended with; start: where to go on instead of at the first
+        image (its search is used up); stops: steps at which a chunk has to end.
+    """
+    first = program.first(previous) if start is None else start.first
+    targets = program.targets(first)
+    search, step = (program.begin(targets, first), 0) if start is None else (start.search, start.step)
+    go = partial(program.advance, program.ready(), targets)
+    yield Reached(first, search, {}, step)
+    steps = program.recipe.stages[program.stage].steps
+    for after, losses, done in in_chunks(go, search, step, steps, stops):
+        yield Reached(first, after, losses, done)
 
 
 def in_chunks(

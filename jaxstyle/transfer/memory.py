@@ -7,7 +7,8 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,12 @@ from jaxstyle.backbones import VGG
 from jaxstyle.backbones.bands import planned
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.ops.sharding import row_shardings
 from jaxstyle.pytrees import replace
 from jaxstyle.references import References
-from jaxstyle.transfer.inputs import stage_shape
+from jaxstyle.transfer.inputs import sized, stage_shape
+from jaxstyle.transfer.layout import ALONE, Devices, Layout
 from jaxstyle.transfer.objective import layers_of
-from jaxstyle.transfer.program import CHUNK_STEPS, Devices, advance, aim, begin, network_for, prepared_for
+from jaxstyle.transfer.program import Program, network_for
 from jaxstyle.transfer.recipe import Recipe
 
 MEMORY_SHARE = 0.8
@@ -50,15 +51,6 @@ def mebibytes(size: float) -> str:
     return f"{size / 2**20:,.0f} MiB"
 
 
-def memory_needed(compiled: Any) -> int:
-    """Bytes that a compiled program holds while it runs: arguments, results and temporaries."""
-    stats = compiled.memory_analysis()
-    if stats is None:
-        return 0
-    return (stats.argument_size_in_bytes + stats.output_size_in_bytes + stats.temp_size_in_bytes
-            - stats.alias_size_in_bytes)
-
-
 def largest_stage(recipe: Recipe, references: References) -> int:
     """Index of the stage with the largest image."""
     def pixels(index: int) -> int:
@@ -75,49 +67,24 @@ def memory_to_run(weights: Weights, references: References, recipe: Recipe, devi
     Compiles them from shapes (running the recipe then finds them ready), and computes nothing. The first that
     needs more than `budget` ends it.
     """
-    needed = 0
-    for program in programs(weights, references, recipe, devices):
-        needed = max(needed, memory_needed(program))
-        if needed > budget:
-            break
+    stage = largest_stage(recipe, references)
+    needed = program_shapes(weights, references, recipe, stage, Layout(rows=devices)).memory(budget)
     trim()
     return needed
+
+
+def program_shapes(weights: Weights, references: References, recipe: Recipe, stage: int,
+                   layout: Layout = ALONE) -> Program:
+    """The program of a stage, made from shapes."""
+    resize = partial(sized, stage=recipe.stages[stage], style_scale=recipe.style_scale)
+    given = jax.eval_shape(resize, references)
+    return Program(network_for(weights, recipe), given, recipe, stage, layout)
 
 
 def trim() -> None:
     """Give the memory that the compiler has freed, hundreds of megabytes, back to the system (glibc only)."""
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)
-
-
-def programs(weights: Weights, references: References, recipe: Recipe, devices: Devices = ()
-             ) -> Iterator[Any]:
-    """The compiled `advance`, `begin` and `aim` of the largest stage: the one that needs most comes first."""
-    stage = largest_stage(recipe, references)
-    network, given = on_devices((network_for(weights, recipe), references), None, devices)
-    previous = None
-    if stage:
-        shape = (*stage_shape(references, recipe.stages[stage - 1]), 3)
-        previous = jax.ShapeDtypeStruct(shape, jax.tree.leaves(references)[0].dtype)
-        previous = on_devices(previous, shape, devices)
-    aiming = aim.lower(network, given, recipe, stage, devices)
-    aims = on_devices(aiming.out_info, None, devices)
-    beginning = begin.lower(network, given, recipe, aims, stage, previous, devices)
-    search = on_devices(beginning.out_info, beginning.out_info.best.x.shape, devices)
-    ready = jax.eval_shape(lambda w: prepared_for(w, recipe, stage, search), network)
-    ready = on_devices(ready, None, devices)
-    # As `stylize_iter` calls it, by keywords, else the program would be made twice.
-    yield advance.lower(ready, recipe, aims, search, 1, capacity=CHUNK_STEPS, devices=devices).compile()
-    yield beginning.compile()
-    yield aiming.compile()
-
-
-def on_devices(tree: Any, shape: tuple[int, ...] | None, devices: Devices) -> Any:
-    """Shapes of arrays in their places: images `shape` split by rows, all else everywhere."""
-    if not devices:
-        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
-    return jax.tree.map(lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), tree,
-                        row_shardings(tree, shape, devices))
 
 
 def held(device: jax.Device, references: Any) -> int:

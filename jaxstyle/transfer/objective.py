@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
 from jaxstyle.backbones.bands import banded_features
 from jaxstyle.backbones.perceptual import Weights
+from jaxstyle.losses.look import Look
 from jaxstyle.references import References
 
 
@@ -17,20 +19,39 @@ class Term(Protocol):
     """One summand: data plus two pure functions.
 
     A term may name in `grams` those of its layers of which Gram matrices are enough; their features may then
-    come as `losses.gram.Correlations`.
+    come as `ops.grams.Correlations`.
+
+    A term whose loss needs what an earlier evaluation left (`RememberingTerm`) has a third function,
+    `memory(target)`, for the first one, and its loss takes and returns it.
     """
 
-    weight: Any
-    layers: tuple[str, ...]
+    @property
+    def weight(self) -> Any:
+        """Factor of the whole term."""
 
-    def target(self, references: References, features: References) -> Any:
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Layers that its loss looks at."""
+
+    def target(self, references: References, look: Look) -> Any:
         """What the loss compares with; computed once per stage."""
 
-    def loss(self, image: Array, features: dict[str, Array], target: Any) -> Array:
+    def loss(self, image: Array, features: dict[str, Any], target: Any) -> Array:
         """Scalar without the weight."""
 
 
+class RememberingTerm(Protocol):
+    """A term with something that lives from one evaluation to the next: random numbers, a history."""
+
+    def memory(self, target: Any) -> Any:
+        """What the first evaluation gets: a pytree of arrays, none of them a typed PRNG key."""
+
+    def loss(self, image: Array, features: dict[str, Any], target: Any, memory: Any) -> tuple[Array, Any]:
+        """Scalar without the weight, and what the next evaluation gets."""
+
+
 Terms = Mapping[str, Any]
+Parts = dict[str, Array]
 
 
 def layers_of(terms: Terms) -> tuple[str, ...]:
@@ -44,34 +65,57 @@ def grams_of(terms: Terms) -> tuple[str, ...]:
     return tuple(layer for layer in layers_of(terms) if layer not in whole)
 
 
-def features_for(weights: Weights, terms: Terms, image: Array, rows: int | None) -> dict[str, Any]:
-    """What the terms look at of an image `[H, W, 3]`, computed `rows` rows at a time (None: all)."""
-    return banded_features(weights, image, layers_of(terms), rows, grams_of(terms))
+def looking_through(weights: Weights, references: References, terms: Terms, rows: int | None = None) -> Look:
+    """How terms see images through a network; images of `references` are looked at for all terms at once."""
+    given = {id(image) for image in jax.tree.leaves(references)}
+    seen: dict[tuple[int, tuple[str, ...]], tuple[Array, dict[str, Any]]] = {}
+    grams = grams_of(terms)
+
+    def look(image: Array, layers: tuple[str, ...]) -> dict[str, Any]:
+        wanted = tuple(sorted({*layers_of(terms), *layers})) if id(image) in given else tuple(layers)
+        key = id(image), wanted
+        if key not in seen:  # the image is kept, too: its id is its own as long as it lives
+            seen[key] = image, banded_features(weights, image, wanted, rows, grams)
+        return seen[key][1]
+
+    return look
 
 
 def targets(weights: Weights, references: References, terms: Terms, rows: int | None = None
             ) -> dict[str, Any]:
-    """The target of every term, from the features of the reference images."""
-    def features_of(image: Array) -> dict[str, Any]:
-        return features_for(weights, terms, image, rows)
+    """The target of every term, from the reference images (and maps, first image, seed) of a stage."""
+    look = looking_through(weights, references, terms, rows)
+    return {name: term.target(references, look) for name, term in terms.items()}
 
-    features = References(
-        content=None if references.content is None else features_of(references.content),
-        styles=tuple(map(features_of, references.styles)),
-    )
-    return {name: term.target(references, features) for name, term in terms.items()}
+
+def first_memory(terms: Terms, targets: Mapping[str, Any]) -> dict[str, Any]:
+    """What the first evaluation gets: name -> memory of each `RememberingTerm`."""
+    return {name: term.memory(targets[name]) for name, term in terms.items() if remembers(term)}
+
+
+def remembers(term: Any) -> bool:
+    """Whether it is a `RememberingTerm`."""
+    return hasattr(term, "memory")
 
 
 def objective(
-    weights: Weights, terms: Terms, targets: Mapping[str, Any], image: Array, *, rows: int | None = None,
-) -> tuple[Array, dict[str, Array]]:
-    """Total loss of an image `[H, W, 3]`, and each term's weighted share of it by name.
+    weights: Weights, terms: Terms, targets: Mapping[str, Any], image: Array,
+    memory: Mapping[str, Any] | None = None, *, rows: int | None = None,
+) -> tuple[Array, tuple[Parts, dict[str, Any]]]:
+    """Total loss of an image `[H, W, 3]`, each term's weighted share of it by name, and what terms remember.
 
-    `rows` of the image are computed at a time (None: all), which changes the memory used alone.
+    Args:
+      memory: what the evaluation before left; None: `first_memory`.
+      rows: of the image, computed at a time (None: all), which changes the memory used alone.
     """
-    features = features_for(weights, terms, image, rows)
-    parts = {
-        name: jnp.asarray(term.weight, image.dtype) * term.loss(image, features, targets[name])
-        for name, term in terms.items()
-    }
-    return sum(parts.values(), start=jnp.zeros((), image.dtype)), parts
+    before = first_memory(terms, targets) if memory is None else memory
+    features = banded_features(weights, image, layers_of(terms), rows, grams_of(terms))
+    parts: Parts = {}
+    after: dict[str, Any] = {}
+    for name, term in terms.items():
+        if remembers(term):
+            loss, after[name] = term.loss(image, features, targets[name], before[name])
+        else:
+            loss = term.loss(image, features, targets[name])
+        parts[name] = jnp.asarray(term.weight, image.dtype) * loss
+    return sum(parts.values(), start=jnp.zeros((), image.dtype)), (parts, after)

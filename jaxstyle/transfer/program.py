@@ -1,7 +1,15 @@
-"""The compiled functions of a run: what its stages aim at, where each begins, how it advances."""
+"""What a stage of a run computes: one `Program`, whether it is run, mapped over lanes, or only compiled.
+
+Its functions know the images at the size of the stage alone, never the files' own sizes, so photos of any
+size share compiled programs. Names and hashes of networks are no part of them either.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -11,75 +19,208 @@ from jax import Array, lax
 
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.ops.resize import resize_to
-from jaxstyle.ops.sharding import keep_rows, split_images
 from jaxstyle.references import References
 from jaxstyle.solvers import Search, begin_search, search_step
-from jaxstyle.transfer.inputs import canvas, first_image, fit
-from jaxstyle.transfer.objective import layers_of, objective, targets
+from jaxstyle.transfer.inputs import first_image, frame
+from jaxstyle.transfer.layout import ALONE, Layout
+from jaxstyle.transfer.objective import first_memory, layers_of, objective, targets
 from jaxstyle.transfer.recipe import Recipe
 
+State = tuple[Search, Array]
+"""All that a stage needs to go on: the search, and the image that the stage began with."""
 CHUNK_STEPS = 64
 PREPARE_FROM = 2e13
 """Steps × pixels × numbers in the kernels from which prepared filters are worth the four seconds that their
 program takes longer to compile."""
-Devices = tuple[jax.Device, ...]
-"""Those that share one image, by rows; none: it is whole on one."""
 
 
 def network_for(weights: Weights, recipe: Recipe) -> Weights:
-    """The weights with the pooling and border of a recipe."""
-    return weights.with_network(pooling=recipe.pooling, border=recipe.border)
+    """The weights with the pooling and border of a recipe, without name and hash, which would be traced.
+
+    Raises:
+      JaxstyleError: the network lacks a layer that some term looks at.
+    """
+    weights.must_have(layers_of(recipe.terms))
+    network = weights.with_network(pooling=recipe.pooling, border=recipe.border)
+    return dataclasses.replace(network, name="", sha256="")
 
 
-def prepared_for(weights: Weights, recipe: Recipe, stage: int, search: Search) -> Weights:
-    """Weights with prepared filters where a stage is long enough to earn back their compilation."""
-    height, width, _ = search.best.x.shape
-    layers = layers_of(recipe.terms)
-    numbers = sum(layer["kernel"].size for layer in weights.params_up_to(layers).values())
-    if recipe.precision == "float32" and recipe.stages[stage].steps * height * width * numbers < PREPARE_FROM:
-        return weights
-    return weights.prepared(recipe.precision, layers)
+@dataclass(frozen=True)
+class Program:
+    """One stage of a run, from its inputs or from their shapes alone.
+
+    Attributes:
+      weights: of `network_for`; references: at the size of the stage (see `transfer.inputs.sized`).
+      stage: index; layout: where all this lives. In lanes, references (unless shared) and recipe have a
+        leading axis.
+    """
+
+    weights: Weights
+    references: References
+    recipe: Recipe
+    stage: int
+    layout: Layout = ALONE
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of the image `[H, W, 3]`."""
+        height, width = frame(self.references).shape[-3:-1]
+        return height, width, 3
+
+    def first(self, previous: Any = None) -> Array:
+        """The image that the stage begins with; `previous` are the coefficients that the stage before ended
+        with."""
+        return _first(self.references, self.recipe, previous, self.layout)
+
+    def targets(self, first: Array) -> dict[str, Any]:
+        """What the terms compare with."""
+        return _targets(self.weights, self.references, self.recipe, first, self.layout)
+
+    def begin(self, targets: dict[str, Any], first: Array) -> Search:
+        """The search at its first point."""
+        return _begin(self.weights, self.recipe, targets, first, self.layout)
+
+    def ready(self) -> Weights:
+        """Weights with prepared filters where the stage is long enough to earn back their compilation."""
+        return self.layout.put(self._prepared(self.weights), common=True)
+
+    def advance(self, ready: Weights, targets: dict[str, Any], search: Search, steps: Any
+                ) -> tuple[Search, dict[str, Array]]:
+        """`steps` solver steps (at most `CHUNK_STEPS`) and the losses after each, name -> `[CHUNK_STEPS]`.
+
+        The memory of `search` is reused.
+        """
+        return _advance(ready, self.recipe, targets, search, steps, CHUNK_STEPS, self.layout)
+
+    def state_shapes(self) -> State:
+        """All that is needed to go on, as shapes in their places."""
+        _, _, search, first = self._shapes()
+        return search, first
+
+    def compiled(self) -> Iterator[Any]:
+        """The compiled programs, from shapes: `advance`, which needs most, then `begin` and `targets`.
+
+        A run that follows finds them ready.
+        """
+        references, found, search, first = self._shapes()
+        weights = self.layout.shapes(self.weights, common=True)
+        ready = self.layout.shapes(jax.eval_shape(self._prepared, self.weights), common=True)
+        yield _advance.lower(ready, self.recipe, found, search, 1, CHUNK_STEPS, self.layout).compile()
+        yield _begin.lower(weights, self.recipe, found, first, self.layout).compile()
+        yield _targets.lower(weights, references, self.recipe, first, self.layout).compile()
+
+    def memory(self, budget: float = math.inf) -> int:
+        """Bytes that the programs hold on each device while they run; the first that needs more than `budget`
+        ends the count. Compiles them, and computes nothing."""
+        needed = 0
+        for program in self.compiled():
+            needed = max(needed, memory_needed(program))
+            if needed > budget:
+                break
+        return needed
+
+    def _prepared(self, weights: Weights) -> Weights:
+        height, width, _ = self.shape
+        layers = layers_of(self.recipe.terms)
+        numbers = sum(layer["kernel"].size for layer in weights.params_up_to(layers).values())
+        work = self.recipe.stages[self.stage].steps * height * width * numbers
+        if self.recipe.precision == "float32" and work < PREPARE_FROM:
+            return weights
+        return weights.prepared(self.recipe.precision, layers)
+
+    def _shapes(self) -> tuple[References, dict[str, Any], Search, Any]:
+        """References, targets, search and first image as shapes in their places."""
+        layout, recipe = self.layout, self.recipe
+        references = layout.shapes(self.references, common=layout.shared)
+        weights = layout.shapes(self.weights, common=True)
+        first = jax.eval_shape(partial(_first, layout=layout), references, recipe, None)
+        first = layout.shapes(first, self.shape)
+        found = jax.eval_shape(partial(_targets, layout=layout), weights, references, recipe, first)
+        found = layout.shapes(found)
+        search = jax.eval_shape(partial(_begin, layout=layout), weights, recipe, found, first)
+        return references, found, layout.shapes(search, self.shape), first
 
 
-@partial(jax.jit, static_argnames=("stage", "devices"))
-def aim(weights: Weights, references: References, recipe: Recipe, stage: int, devices: Devices = ()
-        ) -> dict[str, Any]:
-    """Targets of a stage, whole on each of the devices, which share the work."""
-    fitted = fit(references, recipe.stages[stage], recipe.style_scale)
-    aims = targets(weights, split_images(fitted, devices), recipe.terms, recipe.rows)
-    return keep_rows(aims, None, devices)
+def memory_needed(compiled: Any) -> int:
+    """Bytes that a compiled program holds while it runs: arguments, results and temporaries."""
+    stats = compiled.memory_analysis()
+    if stats is None:
+        return 0
+    return (stats.argument_size_in_bytes + stats.output_size_in_bytes + stats.temp_size_in_bytes
+            - stats.alias_size_in_bytes)
 
 
-@partial(jax.jit, static_argnames=("stage", "devices"))
-def begin(
-    weights: Weights, references: References, recipe: Recipe, aims: dict[str, Any], stage: int,
-    previous: Array | None, devices: Devices = (),
-) -> Search:
-    """First evaluated point of a stage; `previous` is the result of the stage before."""
-    fitted = fit(references, recipe.stages[stage], recipe.style_scale)
-    if previous is None:
-        x = first_image(fitted, recipe.start, recipe.seed)
-    else:
-        height, width = canvas(fitted).shape[:2]
-        x = resize_to(previous, height, width, clip=False)
-    fun = partial(objective, weights, recipe.terms, aims, rows=recipe.rows)
-    return keep_rows(begin_search(recipe.solver, fun, keep_rows(x, x.shape, devices)), x.shape, devices)
+def forget_programs() -> None:
+    """Free what was compiled: each program takes hundreds of memory maps, and where the 65,530 that Linux
+    gives a process are used up, it crashes."""
+    for function in (_first, _targets, _begin, _advance):
+        function.clear_cache()  # type: ignore[attr-defined]
 
 
-@partial(jax.jit, static_argnames=("capacity", "devices"), donate_argnames="search")
-def advance(
-    weights: Weights, recipe: Recipe, aims: dict[str, Any], search: Search, steps: Any, capacity: int,
-    devices: Devices = (),
-) -> tuple[Search, dict[str, Array]]:
+@partial(jax.jit, static_argnames="layout")
+def _first(references: References, recipe: Recipe, previous: Any, layout: Layout) -> Array:
+    def one(references: References, recipe: Recipe, previous: Any) -> Array:
+        if previous is None:
+            return first_image(references, recipe.start, recipe.seed)
+        height, width = frame(references).shape[:2]
+        return resize_to(recipe.canvas.decode(previous), height, width, clip=False)
+
+    return layout.over_lanes(one, (not layout.shared, True, True))(references, recipe, previous)
+
+
+@partial(jax.jit, static_argnames="layout")
+def _targets(weights: Weights, references: References, recipe: Recipe, first: Array, layout: Layout
+             ) -> dict[str, Any]:
+    def one(weights: Weights, references: References, recipe: Recipe, first: Array) -> dict[str, Any]:
+        images = layout.split(dataclasses.replace(references, first=first))
+        given = dataclasses.replace(images, seed=recipe.seed)
+        return layout.keep(targets(weights, given, recipe.terms, recipe.rows), None)
+
+    mapped = (False, not layout.shared, True, True)
+    return layout.over_lanes(one, mapped)(weights, references, recipe, first)
+
+
+@partial(jax.jit, static_argnames="layout")
+def _begin(weights: Weights, recipe: Recipe, found: dict[str, Any], first: Array, layout: Layout) -> Search:
+    def one(weights: Weights, recipe: Recipe, found: dict[str, Any], first: Array) -> Search:
+        # A copy: what a program returns as it got it shares its memory, which `advance` reuses.
+        x = recipe.canvas.encode(jnp.copy(layout.keep(first, first.shape)))
+        memory = first_memory(recipe.terms, found)
+        search = begin_search(recipe.solver, _function(weights, recipe, found), x, memory)
+        return layout.keep(search, first.shape)
+
+    return layout.over_lanes(one, (False, True, True, True))(weights, recipe, found, first)
+
+
+@partial(jax.jit, static_argnames=("capacity", "layout"), donate_argnames="search")
+def _advance(weights: Weights, recipe: Recipe, found: dict[str, Any], search: Search, steps: Any,
+             capacity: int, layout: Layout) -> tuple[Search, dict[str, Array]]:
+    def one(weights: Weights, recipe: Recipe, found: dict[str, Any], search: Search, steps: Any) -> Any:
+        return advance(weights, recipe, found, search, steps, capacity, layout)
+
+    return layout.over_lanes(one, (False, True, True, True, False))(weights, recipe, found, search, steps)
+
+
+def advance(weights: Weights, recipe: Recipe, found: dict[str, Any], search: Search, steps: Any,
+            capacity: int, layout: Layout = ALONE) -> tuple[Search, dict[str, Array]]:
     """`steps` (at most `capacity`) solver steps, and the losses after each, name -> `[capacity]`."""
-    fun = partial(objective, weights, recipe.terms, aims, rows=recipe.rows)
+    fun = _function(weights, recipe, found)
+    shape = jax.eval_shape(recipe.canvas.decode, search.best.x).shape
 
     def body(i: Array, carry: tuple[Search, dict[str, Array]]) -> tuple[Search, dict[str, Array]]:
         search, losses = carry
-        search = keep_rows(search_step(recipe.solver, fun, search), search.best.x.shape, devices)
+        search = layout.keep(search_step(recipe.solver, fun, search), shape)
         values = {"total": search.iterate.value, **search.iterate.parts}
         return search, {name: losses[name].at[i].set(value) for name, value in values.items()}
 
     names = ("total", *recipe.terms)
     losses = {name: jnp.zeros(capacity, search.iterate.value.dtype) for name in names}
     return lax.fori_loop(0, steps, body, (search, losses))
+
+
+def _function(weights: Weights, recipe: Recipe, found: dict[str, Any]) -> Any:
+    """What the solver minimises: coefficients and memory -> loss, its parts, and memory."""
+    def fun(x: Any, memory: Any) -> tuple[Array, tuple[dict[str, Array], Any]]:
+        return objective(weights, recipe.terms, found, recipe.canvas.decode(x), memory, rows=recipe.rows)
+
+    return fun

@@ -8,6 +8,7 @@ from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses.checks import one_of
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.solvers import Lbfgs
+from jaxstyle.transfer.canvas import Pixels
 
 
 @pytree
@@ -57,6 +58,7 @@ class Recipe:
     Attributes:
       terms: name -> term; solver: one of `jaxstyle.solvers`, jaxopt's L-BFGS if not given; start: the first
         image.
+      canvas: what the solver moves, one of `jaxstyle.transfer.canvas`: the pixels if not given.
       seed: of all random numbers.
       stages: sizes in turn, each starting from the last one's result.
       pooling, border: those of the network instead of what its file says, where not None.
@@ -69,6 +71,7 @@ class Recipe:
 
     terms: dict[str, Any]
     solver: Any = Lbfgs()
+    canvas: Any = Pixels()
     start: Start = Start()
     seed: Any = 0
     stages: tuple[Stage, ...] = (Stage(),)
