@@ -45,7 +45,7 @@ def start(*options: str) -> subprocess.Popen:
 
 def until_saved(process: subprocess.Popen) -> None:
     """Waits until a state is there."""
-    while process.poll() is None and not any(Path().glob("out.png.state/[0-9]*")):
+    while process.poll() is None and not any(path.name.isdigit() for path in Path().glob("out.png.state/*")):
         time.sleep(0.05)
 
 
