@@ -13,7 +13,8 @@ from jaxstyle.errors import JaxstyleError
 
 COMMANDS = {
     "stylize": ("stylize.Stylize", "Paint a photo in the style of one or more paintings."),
-    "sweep": ("sweep.Sweep", "Make many pictures at once: every combination of the settings that --vary names."),
+    "sweep": ("sweep.Sweep", "Make many pictures at once: every combination of the settings that --vary "
+                             "names."),
     "tune": ("tune.Tune", "Search weights: many strengths and layer weights at once, the worse half stopped "
                           "again and again."),
     "report": ("sweep.Report", "Make the report of a sweep again from its folder, finished or not."),
