@@ -7,13 +7,12 @@ ratio.
 
 from __future__ import annotations
 
+from jaxstyle.backbones.vgg import STYLE_LAYERS as STYLE_LAYERS
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses import Content, Gram, Patches, Range, TotalVariation
 from jaxstyle.pytrees import replace
 from jaxstyle.solvers import Adam, ArmijoLbfgs, Lbfgs, ScipyLbfgsb
 from jaxstyle.transfer.recipe import Recipe, Stage, Start
-
-STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
 DEFAULT = Recipe(
     terms={

@@ -3,7 +3,8 @@
     scripts/benchmark.py accuracy [SIZE …]
 
 The objective is that of the row `gatys`; the truth is the plain operations in float64. Errors are relative:
-of the loss, of the gradient in the Euclidean norm, and of the gradient by medians, which single rectifiers that switch by rounding do not move.
+of the loss, of the gradient in the Euclidean norm, and of the gradient by medians, which single rectifiers
+that switch by rounding do not move.
 """
 
 from __future__ import annotations
