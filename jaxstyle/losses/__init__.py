@@ -2,7 +2,8 @@
 
 from jaxstyle.losses.content import Content, content_loss
 from jaxstyle.losses.gram import Gram, gram_loss, gram_matrix
-from jaxstyle.losses.patches import Patches, patch_loss
+from jaxstyle.losses.patch_energy import patch_loss
+from jaxstyle.losses.patches import Patches
 from jaxstyle.losses.regularizers import Pixel, Range, TotalVariation, range_penalty, total_variation
 
 TERMS = (Content, Gram, Patches, TotalVariation, Pixel, Range)

@@ -155,7 +155,7 @@ def match_patches(key: Array, styles: Sequence[Candidates], search: Search,
     starts = tuple(ops.patch_starts(side, search.size, search.stride) for side in key.shape[:2])
     found = [_match_style(key, style, search, starts, None if penalties is None else penalties[i])
              for i, style in enumerate(styles)]
-    best = jnp.argmax(jnp.stack([score for _, score, _ in found]), axis=0)
+    best = jnp.argmax(jnp.stack([score for _, score, _ in found]), axis=0).astype(jnp.int32)
     corner = jnp.take_along_axis(jnp.stack([at for at, _, _ in found]), best[None], axis=0)[0]
     return Matches(best, corner, tuple(peaks for _, _, peaks in found) if search.peaks else None)
 
@@ -176,7 +176,7 @@ def _match_style(key: Array, style: Candidates, search: Search, starts: tuple[tu
         index, score, peaks = ops.best_patches(key, style.keys[number], grid,
                                                None if offset is None else offset[number])
         row, column = jnp.divmod(index, width - search.size + 1)
-        return (number * height + row) * width + column, score, peaks
+        return ((number * height + row) * width + column).astype(jnp.int32), score, peaks
 
     if count == 1:
         at, score, peaks = one(0)
