@@ -13,6 +13,10 @@ from jaxstyle.losses.patch_copies import copy_of, rotated, upright_part, variant
 from jaxstyle.losses.patch_energy import coverage
 from jaxstyle.losses.patch_matching import matching_key, pooled, unit
 from jaxstyle.references import References
+from jaxstyle.solvers import ArmijoLbfgs
+from jaxstyle.transfer.inputs import check_maps, sized
+from jaxstyle.transfer.loop import stylize_iter
+from jaxstyle.transfer.recipe import Recipe, Stage, Start
 from tiny import fast_to_compile
 
 RNG = np.random.default_rng(0)
@@ -353,3 +357,36 @@ def test_pictures_that_are_too_small_are_refused():
         evaluated(one_layer(rotations=1, rotation_step=40.0), np.zeros((9, 9, 1)), [np.zeros((4, 40, 1))])
     with pytest.raises(JaxstyleError, match="at least one style"):
         evaluated(one_layer(), np.zeros((5, 5, 1)), [])
+
+
+def test_maps_must_be_complete():
+    style, semantic = np.zeros((4, 4, 3)), np.zeros((4, 4, 2))
+    with pytest.raises(JaxstyleError, match="give a content map"):
+        check_maps(References(styles=(style,), style_maps=(semantic,)))
+    with pytest.raises(JaxstyleError, match="1 style maps for 2 style images"):
+        check_maps(References(styles=(style, style), content_map=semantic, style_maps=(semantic,)))
+    with pytest.raises(JaxstyleError, match="channels"):
+        check_maps(References(styles=(style,), content_map=semantic, style_maps=(semantic[:, :, :1],)))
+
+
+def test_maps_take_the_size_of_their_images():
+    references = References(styles=(np.zeros((20, 30, 3)),), content_map=np.zeros((40, 16, 5)),
+                            style_maps=(np.zeros((7, 9, 5)),), start=np.zeros((9, 9, 3)))
+    fitted = sized(references, Stage(size=24, steps=1), 0.5)
+    assert fitted.content_map.shape == (24, 10, 5) and fitted.start.shape == (24, 10, 3)
+    assert fitted.styles[0].shape == (8, 12, 3) and fitted.style_maps[0].shape == (8, 12, 5)
+
+
+@pytest.mark.parametrize("variety", [None, 0.2])
+def test_a_painting_is_laid_out_anew_from_maps_alone(network, references, variety):
+    semantic = np.zeros((32, 24, 3), np.float32)
+    semantic[:16, :, 0], semantic[16:, :, 1] = 1, 1
+    style_map = np.zeros((36, 32, 3), np.float32)
+    style_map[:, :16, 0], style_map[:, 16:, 1] = 1, 1
+    term = Patches(layers=("relu2_1", "relu3_1"), gamma=10.0, variety=variety)
+    recipe = Recipe(terms={"style": term}, solver=ArmijoLbfgs(), start=Start(noise=1.0),
+                    stages=(Stage(size=32, steps=8),))
+    given = References(styles=references.styles, content_map=semantic, style_maps=(style_map,))
+    with fast_to_compile():
+        values = [float(snapshot.search.best.value) for snapshot in stylize_iter(network, given, recipe)]
+    assert values[-1] < 0.7 * values[0]

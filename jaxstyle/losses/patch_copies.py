@@ -59,7 +59,7 @@ def rotated(image: Array, degrees: float) -> Array:
 def copy_of(image: Array, degrees: float, scale: float, longer: int) -> Array:
     """One copy of `[H, W, C]`, whose longer side is scale · `longer` pixels (a map may be smaller than its image)."""
     if degrees == 0 and scale == 1:
-        return jnp.asarray(image)
+        return image  # itself, so that its features are those that other terms look at
     turned = rotated(image, degrees)
     height, width = fit_shape(*turned.shape[:2], max(1, math.floor(longer * scale)))
     return resize_to(turned, height, width, "linear", clip=False)

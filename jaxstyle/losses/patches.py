@@ -7,7 +7,6 @@ scaled copies in `patch_copies`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -15,6 +14,7 @@ from jax import Array, lax
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses.checks import one_of, same_length
+from jaxstyle.losses.look import Look
 from jaxstyle.losses.patch_copies import copy_of, variants
 from jaxstyle.losses.patch_energy import coverage, patch_count, patch_loss
 from jaxstyle.losses.patch_matching import (
@@ -34,7 +34,6 @@ from jaxstyle.pytrees import pytree, static
 from jaxstyle.references import References
 
 NORMALIZATIONS = ("paper", "mean", "relative", "cnnmrf")
-Look = Callable[[Array, tuple[str, ...]], dict[str, Array]]
 
 
 @pytree
