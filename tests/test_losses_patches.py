@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny import fast_to_compile
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses import Patches
@@ -17,7 +18,6 @@ from jaxstyle.solvers import ArmijoLbfgs
 from jaxstyle.transfer.inputs import check_maps, sized
 from jaxstyle.transfer.loop import stylize_iter
 from jaxstyle.transfer.recipe import Recipe, Stage, Start
-from tiny import fast_to_compile
 
 RNG = np.random.default_rng(0)
 
@@ -41,7 +41,8 @@ def score_by_loops(term: Patches, p, pm, q, qm, scales) -> float:
     """How well two patches match, features and maps `[size, size, C]` each, as the papers write it."""
     if term.matching == "neural-doodle":
         each = [cosine(p[i], q[i]) for i in np.ndindex(p.shape[:2])]
-        maps = [0.0 if pm is None else float(term.gamma) * cosine(pm[i], qm[i]) for i in np.ndindex(p.shape[:2])]
+        maps = [0.0 if pm is None else float(term.gamma) * cosine(pm[i], qm[i])
+                for i in np.ndindex(p.shape[:2])]
         return float(np.sum(each) + np.sum(maps))
     if pm is None:
         return float(np.sum(p * q) / np.linalg.norm(q)) / scales[0]
@@ -85,7 +86,8 @@ def term_by_loops(term: Patches, features, styles, content_map=None, style_maps=
         best = int(np.argmax(scores if penalty is None else scores - penalty))
         chosen.append(best)
         difference = p - candidates[best][0]
-        share = 1 / (2 * covered[i : i + size, j : j + size])[..., None] if term.normalization == "cnnmrf" else 1.0
+        share = 1 / (2 * covered[i : i + size, j : j + size])[...,
+            None] if term.normalization == "cnnmrf" else 1.0
         total += np.sum(share * difference**2)
         squares += np.sum(difference**2)
         gradient[i : i + size, j : j + size] += 2 * share * difference
@@ -103,7 +105,8 @@ def given(shape=(8, 9, 3), style_shapes=((7, 6), (6, 8)), channels=2, seed=0):
     """Positive features as after a rectifier, in a content and several styles, with maps of flat labels."""
     rng = np.random.default_rng(seed)
     def labels(h, w):
-        return np.eye(channels)[rng.integers(0, channels, (-(-h // 3), -(-w // 3)))].repeat(3, 0).repeat(3, 1)[:h, :w]
+        return np.eye(channels)[rng.integers(0, channels, (-(-h // 3), -(-w // 3)))].repeat(3, 0).repeat(3,
+            1)[:h, :w]
 
     features = np.maximum(rng.normal(size=shape), 0) + 0.01
     styles = [np.maximum(rng.normal(size=(*s, shape[2])), 0) + 0.01 for s in style_shapes]
@@ -135,7 +138,8 @@ def one_layer(**fields) -> Patches:
 @pytest.mark.parametrize(("size", "stride", "normalization"), [
     (1, 1, "paper"), (2, 2, "mean"), (2, 1, "cnnmrf"), (3, 1, "relative"), (3, 1, "cnnmrf"), (3, 2, "paper"),
     (3, 2, "mean"), (3, 2, "relative"), (3, 2, "cnnmrf")])
-def test_value_and_gradient_are_the_definition_for_every_normalization_and_stride(normalization, size, stride):
+def test_value_and_gradient_are_the_definition_for_every_normalization_and_stride(normalization, size,
+    stride):
     term = one_layer(size=size, stride=stride, normalization=normalization, gamma=0.7)
     features, styles, content_map, style_maps = given()
     expected, slope, *_ = term_by_loops(term, features, [[s] for s in styles], content_map,
@@ -239,14 +243,16 @@ def test_variety_with_copies_keeps_nothing_of_their_padding_and_stays_finite():
 def test_maps_of_no_weight_are_no_maps_and_of_great_weight_decide_alone(matching):
     features, styles, content_map, style_maps = given(shape=(9, 9, 3), style_shapes=((9, 9),), seed=4)
     without = evaluated(one_layer(matching=matching), features, styles)[:2]
-    with_none = evaluated(one_layer(matching=matching, gamma=0.0), features, styles, content_map, style_maps)[:2]
+    with_none = evaluated(one_layer(matching=matching, gamma=0.0), features, styles, content_map,
+                          style_maps)[:2]
     np.testing.assert_allclose(with_none[0], without[0], rtol=1e-12)
     np.testing.assert_allclose(with_none[1], without[1], rtol=1e-9, atol=1e-14)
     # Blocks of 3×3 of one label: with size 1 every position has exact partners and finds one of them.
     term = one_layer(matching=matching, gamma=1e6, size=1, normalization="paper")
     _, _, chosen, _ = term_by_loops(term, features, [[styles[0]]], content_map, [[style_maps[0]]])
     assert np.array_equal(style_maps[0].reshape(-1, 2)[chosen], content_map.reshape(-1, 2))
-    expected = sum(np.sum((p - styles[0].reshape(-1, 3)[c])**2) for p, c in zip(features.reshape(-1, 3), chosen))
+    expected = sum(np.sum((p - styles[0].reshape(-1, 3)[c])**2) for p,
+                   c in zip(features.reshape(-1, 3), chosen))
     value = evaluated(term, features, styles, content_map, style_maps)[0]
     np.testing.assert_allclose(value, expected, rtol=1e-9)
 
@@ -291,7 +297,8 @@ def test_relative_matching_and_loss_do_not_see_the_scale_of_the_network():
 
 
 @pytest.mark.parametrize(("shape", "size", "stride"), [((6, 5), 3, 1), ((3, 3), 3, 1), ((4, 3), 3, 1),
-                                                      ((5, 2), 2, 1), ((2, 3), 1, 1), ((8, 7), 3, 2), ((9, 4), 3, 3)])
+                                                      ((5, 2), 2, 1), ((2, 3), 1, 1), ((8, 7), 3, 2),
+                                                      ((9, 4), 3, 3)])
 def test_coverage_counts_patches(shape, size, stride):
     expected = np.zeros(shape, int)
     for (i, j), _ in patches_of(np.zeros(shape), size, stride):

@@ -86,7 +86,8 @@ def test_patches_on_a_grid_with_offsets_are_the_definition(x64, monkeypatch, str
     row, column = np.divmod(flat.argmax(-1), offset.shape[1])
     expected = np.array(style_rows)[row] * 9 + np.array(style_columns)[column]
     for module in (reference, patches):
-        index, score, peaks = module.best_patches(jnp.asarray(x), jnp.asarray(style), grid, jnp.asarray(offset))
+        index, score, peaks = module.best_patches(jnp.asarray(x), jnp.asarray(style), grid,
+                                                  jnp.asarray(offset))
         np.testing.assert_array_equal(index, expected)
         np.testing.assert_allclose(score, flat.max(-1), atol=1e-10)
         np.testing.assert_allclose(peaks, table.max((0, 1)), atol=1e-10)

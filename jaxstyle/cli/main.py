@@ -11,6 +11,8 @@ from rich.console import Console
 from tyro.conf import FlagCreatePairsOff, subcommand
 
 from jaxstyle.cli.arguments import split_overrides
+from jaxstyle.cli.doodle import Doodle
+from jaxstyle.cli.maps import MapsCommand, said
 from jaxstyle.cli.recipes import Recipes
 from jaxstyle.cli.replay import Replay
 from jaxstyle.cli.stylize import Stylize
@@ -22,6 +24,8 @@ from jaxstyle.transfer.platform import use_compilation_cache
 
 Command = (
     Annotated[Stylize, subcommand("stylize")]
+    | Annotated[Doodle, subcommand("doodle")]
+    | Annotated[MapsCommand, subcommand("maps")]
     | Annotated[Sweep, subcommand("sweep")]
     | Annotated[Tune, subcommand("tune")]
     | Annotated[Report, subcommand("report")]
@@ -41,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = tyro.cli(Command, prog="jaxstyle", args=rest, config=(FlagCreatePairsOff,),
                            description="Neural style transfer in JAX.")
         use_compilation_cache()
-        return command.run(settings, console)
+        with said(console):
+            return command.run(settings, console)
     except JaxstyleError as error:
         console.print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
         return 2

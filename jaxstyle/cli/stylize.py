@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import jax
 from rich.console import Console
@@ -12,6 +12,8 @@ from tyro.conf import Positional, arg
 
 from jaxstyle.cli.arguments import Settings
 from jaxstyle.cli.render import Job, check_output, render, snapshot_path
+from jaxstyle.cli.maps import MapOptions, chosen_maps
+from jaxstyle.cli.render import check_output, render, snapshot_path
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.metrics.strength import balanced
 from jaxstyle.pytrees import replace
@@ -20,6 +22,7 @@ from jaxstyle.transfer import presets
 from jaxstyle.transfer.memory import parse_size
 from jaxstyle.transfer.recipe import Recipe
 from jaxstyle.transfer.settings import override
+from jaxstyle.transfer.translation import translated
 from jaxstyle.weights.store import best_available, load_weights
 
 
@@ -54,6 +57,10 @@ class Stylize:
     """What is where in the result: a picture of flat colours, for recipes that match patches."""
     style_map: Annotated[tuple[Path, ...], arg(metavar="IMAGE ...")] = ()
     """What is where in each painting, in the same colours."""
+    maps: Annotated[Literal["auto"] | None, arg(metavar="auto")] = None
+    """auto: make the maps by clustering what photo and painting look like (written beside OUT)."""
+    no_maps: bool = False
+    """Leave maps aside that lie beside the pictures as PHOTO_sem.png and PAINTING_sem.png."""
     every: Annotated[int | None, arg(metavar="N")] = None
     """Also write the picture every N steps, as OUT-00100.png and so on."""
     auto_weights: bool = False
@@ -89,8 +96,11 @@ class Stylize:
                       start=None if self.start is None else str(self.start),
                       content_map=None if self.content_map is None else str(self.content_map),
                       style_maps=tuple(map(str, self.style_map)))
-        references = load_references(files)
         weights = load_weights(self.weights or best_available())
+        recipe = translated(recipe, weights)
+        files = chosen_maps(files, recipe, weights, MapOptions(self.maps, self.no_maps, self.force), self.output,
+                            console)
+        references = load_references(files)
         if self.auto_weights or self.strength is not None:
             recipe = balanced(weights, references, recipe, 0.5 if self.strength is None else self.strength)
         job = Job(weights=weights, references=references, recipe=recipe, files=files, output=self.output,

@@ -57,7 +57,8 @@ def read_map(path: str | os.PathLike) -> SemanticMap:
     """One map. An alpha channel that says nothing (opaque everywhere) is left out.
 
     Raises:
-      JaxstyleError: not a picture (see `images.files.load`), one in CMYK, or one of numbers instead of colours.
+      JaxstyleError: not a picture (see `images.files.load`), one in CMYK, or one of numbers instead of
+        colours.
     """
     with opened(path) as image:
         palette = image.mode == "P"
@@ -75,12 +76,13 @@ def read_map(path: str | os.PathLike) -> SemanticMap:
 
 
 def labels_of(values: np.ndarray) -> tuple[Label, ...]:
-    """The labels of a map `[H, W, M]` by falling share; smoothed edges count as the label they are nearest to."""
+    """The labels of a map `[H, W, M]` by falling share; smoothed edges count as the label they are nearest
+    to."""
     colours, counts = _colours(values)
     order = np.argsort(-counts, kind="stable")
     chosen: list[int] = []
     for number in order:
-        if counts[number] < LEAST_SHARE * counts.sum() and chosen or len(chosen) == MOST_LABELS:
+        if (counts[number] < LEAST_SHARE * counts.sum() and chosen) or len(chosen) == MOST_LABELS:
             break
         if all(np.abs(colours[number] - colours[other]).max() > ALIKE for other in chosen):
             chosen.append(number)
@@ -141,12 +143,14 @@ def joined(maps: Sequence[SemanticMap]) -> list[np.ndarray]:
     Says (as a warning) which labels of the result have no partner, and which maps do not look like maps.
 
     Raises:
-      JaxstyleError: numbers of channels differ; no label occurs in the styles, too; or there is one label only.
+      JaxstyleError: numbers of channels differ; no label occurs in the styles, too; or there is one label
+        only.
     """
     first, *styles = maps
     for semantic in maps:
         if why := lossy(semantic.values):
-            warnings.warn(f"{semantic.path}: {why}; draw maps in flat colours and save them as PNG", stacklevel=2)
+            warnings.warn(f"{semantic.path}: {why}; draw maps in flat colours and save them as PNG",
+                          stacklevel=2)
     depths = {semantic.values.shape[-1] for semantic in maps}
     if len(depths) > 1:
         raise JaxstyleError("the maps differ in their number of channels: "
@@ -173,7 +177,8 @@ def one_hot(maps: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Maps `[H, W, M]` with a channel for each colour that occurs in any of them, instead of its numbers."""
     labels: list[Label] = []
     for values in maps:
-        labels += [label for label in labels_of(values) if not any(label.colour == other.colour for other in labels)]
+        labels += [label for label in labels_of(values)
+                   if not any(label.colour == other.colour for other in labels)]
     return [np.eye(len(labels), dtype=np.float32)[label_numbers(values, labels)] for values in maps]
 
 
@@ -197,7 +202,8 @@ def read_maps(content_map: str, style_maps: Sequence[str], images: Sequence[tupl
       images: path and pixels of the content image and of each style, to compare sizes with; None: no image.
 
     Raises:
-      JaxstyleError: a file is no picture, numbers of maps and styles differ, or maps do not go together (`joined`).
+      JaxstyleError: a file is no picture, numbers of maps and styles differ, or maps do not go together
+        (`joined`).
     """
     if len(style_maps) != len(images) - 1:
         raise JaxstyleError(f"{len(style_maps)} style maps for {len(images) - 1} style images; with a content map "

@@ -1,7 +1,9 @@
-"""Rotated and scaled copies of a style, so that patches fit where the painting has none of the right turn and size.
+"""Rotated and scaled copies of a style, so that patches fit where the painting has none of the right turn and
+size.
 
-As the program of Li & Wand 2016 (CNNMRF) makes them: the painting is rotated, cut to the largest upright rectangle
-of its middle that has no empty corner, and scaled so that its longer side is 1.05ⁿ of the painting's.
+As the program of Li & Wand 2016 (CNNMRF) makes them: the painting is rotated, cut to the largest upright
+rectangle of its middle that has no empty corner, and scaled so that its longer side is 1.05ⁿ of the
+painting's.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from jaxstyle.ops.resize import fit_shape, resize_to
 
 def variants(rotations: int, scales: int, rotation_step: float, scale_step: float
              ) -> tuple[tuple[float, float], ...]:
-    """Angle in degrees and scale of every copy, the painting itself first: (2·rotations + 1)·(2·scales + 1)."""
+    """Angle in degrees and scale of every copy, the painting itself first: (2·rotations + 1)·(2·scales +
+    1)."""
     turns = [step * rotation_step for step in range(-rotations, rotations + 1)]
     sizes = [scale_step**step for step in range(-scales, scales + 1)]
     return tuple(sorted(((turn, size) for turn in turns for size in sizes), key=lambda v: v != (0.0, 1.0)))
@@ -57,7 +60,8 @@ def rotated(image: Array, degrees: float) -> Array:
 
 
 def copy_of(image: Array, degrees: float, scale: float, longer: int) -> Array:
-    """One copy of `[H, W, C]`, whose longer side is scale · `longer` pixels (a map may be smaller than its image)."""
+    """One copy of `[H, W, C]`, whose longer side is scale · `longer` pixels (a map may be smaller than its
+    image)."""
     if degrees == 0 and scale == 1:
         return image  # itself, so that its features are those that other terms look at
     turned = rotated(image, degrees)

@@ -36,7 +36,8 @@ def laid(features: Array, style: Array, corners: Array, size: int) -> tuple[Arra
 
     Args:
       features: `[h, w, C]`; style: `[Hs, Ws, C]`, several copies one below the other.
-      corners: `[h, w]`, the flat position in the style of the first pixel of the patch that begins here; −1: none.
+      corners: `[h, w]`, the flat position in the style of the first pixel of the patch that begins here; −1:
+        none.
 
     Returns:
       Sum over the patches that cover a position of what they have there, `[h, w, C]`; and the sum over
@@ -59,7 +60,8 @@ def laid(features: Array, style: Array, corners: Array, size: int) -> tuple[Arra
 
 def spread(values: Array, height: int, width: int, search: Search) -> Array:
     """Values of patches on their grid as `[height, width]` by where patches begin; −1 elsewhere."""
-    rows, columns = (np.asarray(ops.patch_starts(side, search.size, search.stride)) for side in (height, width))
+    rows, columns = (np.asarray(ops.patch_starts(side, search.size, search.stride))
+                     for side in (height, width))
     return jnp.full((height, width), -1, jnp.int32).at[rows[:, None], columns[None]].set(values)
 
 

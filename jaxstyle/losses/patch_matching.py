@@ -1,7 +1,7 @@
 """Which patch of the styles belongs to each patch of the image: what is compared, and the search.
 
-Li & Wand 2016 (CNNMRF, arXiv:1601.04589, equation 3); steered by semantic maps: Champandard 2016 (neural doodle,
-arXiv:1603.01768). Matching is piecewise constant, so no gradient flows through it.
+Li & Wand 2016 (CNNMRF, arXiv:1601.04589, equation 3); steered by semantic maps: Champandard 2016 (neural
+doodle, arXiv:1603.01768). Matching is piecewise constant, so no gradient flows through it.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ def matching_key(features: Array, semantic: Array | None, gamma: Any, matching: 
 def padded_stack(arrays: Sequence[Array]) -> Array:
     """Arrays `[H, W, C]` of different sizes as one `[K, max H, max W, C]`, zeros outside."""
     height, width = (max(a.shape[axis] for a in arrays) for axis in (0, 1))
-    return jnp.stack([jnp.pad(a, ((0, height - a.shape[0]), (0, width - a.shape[1]), (0, 0))) for a in arrays])
+    return jnp.stack([jnp.pad(a, ((0, height - a.shape[0]), (0, width - a.shape[1]), (0, 0)))
+                      for a in arrays])
 
 
 def candidates(features: Sequence[Array], keys: Sequence[Array]) -> Candidates:

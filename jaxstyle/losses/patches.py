@@ -45,18 +45,18 @@ class Patches:
     Attributes:
       weight: factor of the whole term; layer_weights: one factor per layer.
       gamma: weight of the maps in matching; see `matching_key` for its scale.
-      variety: None: none. Else each style patch's score is lowered by variety · (the best cosine that it had with
-        any patch of the image at the last evaluation), so that patches which fit everywhere are not used
+      variety: None: none. Else each style patch's score is lowered by variety · (the best cosine that it had
+        with any patch of the image at the last evaluation), so that patches which fit everywhere are not used
         everywhere (neural doodle); the first evaluation of a stage is made twice for it.
-      layers: where patches are compared; size: side of a patch; stride: distance between neighbouring ones, in the
-        image and in the styles; the last patch of each row and column is always among them.
-      rotations, scales: so many copies of each style to either side, rotated by rotation_step degrees each and
-        scaled by scale_step (CNNMRF): (2·rotations + 1)·(2·scales + 1) in all.
+      layers: where patches are compared; size: side of a patch; stride: distance between neighbouring ones,
+        in the image and in the styles; the last patch of each row and column is always among them.
+      rotations, scales: so many copies of each style to either side, rotated by rotation_step degrees each
+        and scaled by scale_step (CNNMRF): (2·rotations + 1)·(2·scales + 1) in all.
       matching: what is matched, see `matching_key`.
       normalization: "paper": the sum of `patch_loss`; "mean": divided by the number of its squares;
         "relative": divided by what the same sum would be against zero, the mean ‖Ψ_j(S)‖² per patch (ours);
-        "cnnmrf": the sum whose gradient is F − T/n at each position, T the sum of what the n patches over it have
-        there (the program's, whose gradient at a layer is this times its weight).
+        "cnnmrf": the sum whose gradient is F − T/n at each position, T the sum of what the n patches over it
+        have there (the program's, whose gradient at a layer is this times its weight).
     """
 
     weight: Any = 1.0
@@ -100,7 +100,8 @@ class Patches:
             raise JaxstyleError("the patch term needs at least one style image")
         guided = references.content_map is not None
         kinds = variants(self.rotations, self.scales, self.rotation_step, self.scale_step)
-        images = [[copy_of(style, *kind, max(style.shape[:2])) for kind in kinds] for style in references.styles]
+        images = [[copy_of(style, *kind, max(style.shape[:2])) for kind in kinds]
+                  for style in references.styles]
         maps = [[copy_of(m, *kind, max(m.shape[:2])) if guided else None for kind in kinds]
                 for m in (references.style_maps if guided else references.styles)]
         features = [[look(image, self.layers) for image in copies] for copies in images]
@@ -121,7 +122,8 @@ class Patches:
         styles = tuple(candidates(copies, [matching_key(f, m, self.gamma, self.matching, energies)
                                            for f, m in zip(copies, semantics)])
                        for copies, semantics in zip(features, semantic))
-        squares = sum((jnp.sum(coverage(*f.shape[:2], self.size, self.stride) * jnp.sum(jnp.square(f), axis=-1))
+        squares = sum((jnp.sum(coverage(*f.shape[:2], self.size, self.stride)
+                               * jnp.sum(jnp.square(f), axis=-1))
                        for f in own), start=jnp.zeros(()))
         patches = sum(patch_count(*f.shape[:2], self.size, self.stride) for f in own)
         return {"styles": styles, "map": content_map, "energies": energies, "patch energy": squares / patches}

@@ -131,8 +131,8 @@ def best_patches(x: Array, style: Array, grid: Grid, offset: Array | None = None
                  ) -> tuple[Array, Array, Array | None]:
     """For every patch of `x` on a grid the style patch on the grid of the greatest score + offset.
 
-    What `nearest_patches` does, for a part of the patches, with some of them favoured or left out. No gradient
-    flows through matching.
+    What `nearest_patches` does, for a part of the patches, with some of them favoured or left out. No
+    gradient flows through matching.
 
     Args:
       x: `[H, W, C]`, style: `[Hs, Ws, C]`; grid: which patches, and what their score is.
@@ -140,9 +140,9 @@ def best_patches(x: Array, style: Array, grid: Grid, offset: Array | None = None
         (−∞ leaves it out); None: nothing.
 
     Returns:
-      Flat index (row · (Ws − size + 1) + column) `[rows, columns]` of the patch among *all* of the style, int32;
-      its score + offset, of equal shape; and, if `grid.peaks`, the greatest score (without offset) that each
-      style patch has with any patch of x, `[style_rows, style_columns]`, else None. Among equal scores the
-      first column wins, then the first row.
+      Flat index (row · (Ws − size + 1) + column) `[rows, columns]` of the patch among *all* of the style,
+      int32; its score + offset, of equal shape; and, if `grid.peaks`, the greatest score (without offset)
+      that each style patch has with any patch of x, `[style_rows, style_columns]`, else None. Among equal
+      scores the first column wins, then the first row.
     """
     return _choose(patches).best_patches(x, style, grid, offset)

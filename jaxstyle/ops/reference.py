@@ -195,10 +195,10 @@ def best_patches(x: Array, style: Array, grid: Grid, offset: Array | None = None
         (−∞ leaves it out); None: nothing.
 
     Returns:
-      Flat index (row · (Ws − size + 1) + column) `[rows, columns]` of the patch among *all* of the style, int32;
-      its score + offset, of equal shape; and, if `grid.peaks`, the greatest score (without offset) that each
-      style patch has with any patch of x, `[style_rows, style_columns]`. Among equal scores the first column
-      wins, then the first row.
+      Flat index (row · (Ws − size + 1) + column) `[rows, columns]` of the patch among *all* of the style,
+      int32; its score + offset, of equal shape; and, if `grid.peaks`, the greatest score (without offset)
+      that each style patch has with any patch of x, `[style_rows, style_columns]`. Among equal scores the
+      first column wins, then the first row.
     """
     x, style = lax.stop_gradient((x, style))
     p = patches(x, grid.size)[jnp.asarray(grid.rows)][:, jnp.asarray(grid.columns)]

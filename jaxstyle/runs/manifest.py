@@ -13,7 +13,9 @@ from typing import Any
 import jax
 
 from jaxstyle.backbones.perceptual import Weights
+from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.files import load
+from jaxstyle.images.maps import read_maps
 from jaxstyle.pytrees import pytree, static, to_json
 from jaxstyle.references import References
 from jaxstyle.transfer.recipe import Recipe
@@ -35,14 +37,21 @@ class Files:
 
 
 def load_references(files: Files) -> References:
-    """The images that `files` names, at their own size."""
-    return References(
-        content=load(files.content) if files.content else None,
-        styles=tuple(load(path) for path in files.styles),
-        start=load(files.start) if files.start else None,
-        content_map=load(files.content_map) if files.content_map else None,
-        style_maps=tuple(load(path) for path in files.style_maps),
-    )
+    """The images that `files` names, at their own size, and the maps as `images.maps` joins them.
+
+    Raises:
+      JaxstyleError: a file is no picture, or the maps do not go together.
+    """
+    content = load(files.content) if files.content else None
+    styles = tuple(load(path) for path in files.styles)
+    content_map, style_maps = None, ()
+    if files.content_map:
+        images = [None if content is None else (str(files.content), content), *zip(files.styles, styles)]
+        content_map, style_maps = read_maps(files.content_map, files.style_maps, images)
+    elif files.style_maps:
+        raise JaxstyleError("the styles have maps, but what is wanted has none; give a content map")
+    return References(content=content, styles=styles, start=load(files.start) if files.start else None,
+                      content_map=content_map, style_maps=style_maps)
 
 
 def manifest(recipe: Recipe, files: Files, weights: Weights, **outcome: Any) -> dict[str, Any]:

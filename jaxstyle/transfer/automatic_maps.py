@@ -1,7 +1,8 @@
 """Semantic maps without drawing them: what looks alike to the network, in photo and painting together.
 
-Deep features of both pictures are clustered at once (k-means), so that a label means the same in both. Photo and
-painting differ in how they are made, all over, so each channel is first brought to mean 0 and deviation 1 within each
+Deep features of both pictures are clustered at once (k-means), so that a label means the same in both. Photo
+and painting differ in how they are made, all over, so each channel is first brought to mean 0 and deviation 1
+within each
 picture: what is left is what stands out there. Labels that do not occur in every picture are dissolved.
 """
 
@@ -72,7 +73,8 @@ def blurred(values: np.ndarray, deviation: float) -> np.ndarray:
 
 
 def k_means(points: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Centres `[count, D]` of points `[N, D]` (Lloyd 1982, begun as k-means++, Arthur & Vassilvitskii 2007)."""
+    """Centres `[count, D]` of points `[N, D]` (Lloyd 1982, begun as k-means++, Arthur & Vassilvitskii
+    2007)."""
     generator = np.random.default_rng(seed)
     centres = points[[generator.integers(len(points))]]
     while len(centres) < count:
@@ -112,17 +114,20 @@ def shared_labels(maps: Sequence[np.ndarray]) -> tuple[list[np.ndarray], int]:
 
 def automatic_maps(weights: Weights, images: Sequence[Array], count: int = 6, seed: int = 0,
                    layers: tuple[str, ...] = LAYERS) -> list[np.ndarray]:
-    """Numbers of labels `[H, W]` for each of several images `[H, W, 3]`; at most `count` labels, all of them in each.
+    """Numbers of labels `[H, W]` for each of several images `[H, W, 3]`; at most `count` labels, all of them
+    in each.
 
     Raises:
-      JaxstyleError: fewer than two labels are asked for, or the pictures have nothing in common to tell apart.
+      JaxstyleError: fewer than two labels are asked for, or the pictures have nothing in common to tell
+        apart.
     """
     if count < 2:
         raise JaxstyleError(f"automatic maps need at least 2 labels, not {count}")
     cells = [described(weights, image, layers) for image in images]
     generator = np.random.default_rng(seed)
     flat = [cell.reshape(-1, cell.shape[-1]) for cell in cells]
-    sampled = [points[generator.choice(len(points), min(SAMPLES, len(points)), replace=False)] for points in flat]
+    sampled = [points[generator.choice(len(points), min(SAMPLES, len(points)), replace=False)]
+               for points in flat]
     centres = k_means(np.concatenate(sampled), count, seed)
     maps = []
     for image, cell, points in zip(images, cells, flat):
@@ -137,7 +142,8 @@ def automatic_maps(weights: Weights, images: Sequence[Array], count: int = 6, se
 def label_colours(count: int) -> np.ndarray:
     """Colours that are easy to tell apart, `[count, 3]` in [0, 1] at 8 bits."""
     hues = [(k * 0.6180339887) % 1 for k in range(count)]
-    rows = [colorsys.hsv_to_rgb(hue, 1.0 if k % 2 == 0 else 0.6, 1.0 if k % 3 else 0.75) for k, hue in enumerate(hues)]
+    rows = [colorsys.hsv_to_rgb(hue, 1.0 if k % 2 == 0 else 0.6, 1.0 if k % 3 else 0.75) for k,
+            hue in enumerate(hues)]
     return (np.rint(np.array(rows) * 255) / 255).astype(np.float32)
 
 
