@@ -42,7 +42,7 @@ def experiment(request, monkeypatch):
 
 
 def arguments(inputs, output, maps):
-    given = ["--content-map", inputs["photo2"], "--style-map", inputs["painting2"]] if maps else []
+    given = ["--content-map", inputs["map"], "--style-map", inputs["map2"]] if maps else []
     return [*given, "--content", inputs["photo"], "--style", inputs["painting"], inputs["painting2"],
             "-o", str(output), "--weights", inputs["weights"], "--judge", inputs["weights"],
             "--quick", "--size", "32", "--steps", "3"]

@@ -65,7 +65,8 @@ class Doodle:
         limit = None if self.max_memory is None else parse_size(self.max_memory)
         painting_map = self.painting_map or sem_path(self.painting)
         if painting_map is None:
-            raise JaxstyleError(f"{self.painting}: has no map; give one, or put {self.painting.stem}_sem.png beside it")
+            raise JaxstyleError(f"{self.painting}: has no map; give one, or put {self.painting.stem}_sem.png "
+                                "beside it")
         height, width = load(self.map).shape[:2]
         recipe = override(self.chosen_recipe(max(height, width)), settings)
         steps = range(self.every, recipe.total_steps + 1, self.every) if self.every else ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from jaxstyle.images.files import load, save
 from jaxstyle.images.maps import SemanticMap, check_size, joined, labels_of, matching, palette_text, read_map
 from jaxstyle.runs.manifest import Files
 from jaxstyle.runs.maps import map_path, uses_maps, with_found_maps, write_automatic_maps
+from jaxstyle.sweeps.folder import INPUTS
 from jaxstyle.transfer.automatic_maps import label_colours, preview
 from jaxstyle.transfer.recipe import Recipe
 from jaxstyle.weights.store import best_available, load_weights
@@ -50,7 +51,7 @@ class MapOptions:
     force: bool = False
 
 
-def chosen_maps(files: Files, recipe: Recipe, weights: Weights, options: MapOptions, output: Path,
+def chosen_maps(files: Files, recipe: Recipe, weights: Weights | None, options: MapOptions, output: Path,
                 console: Console) -> Files:
     """The files of a run with the maps that it uses; says where they come from.
 
@@ -59,8 +60,9 @@ def chosen_maps(files: Files, recipe: Recipe, weights: Weights, options: MapOpti
     """
     given = bool(files.content_map or files.style_maps)
     if options.maps and (given or options.no_maps):
-        raise JaxstyleError("--maps auto makes the maps itself; leave out --no-maps, --content-map and --style-map")
-    if options.maps:
+        raise JaxstyleError("--maps auto makes the maps itself; leave out --no-maps, --content-map and "
+                            "--style-map")
+    if options.maps and weights is not None:
         if not uses_maps(recipe):
             raise JaxstyleError("--maps auto is for recipes that match patches, such as --recipe patches")
         targets = [output.with_name(f"{output.stem}-map{'' if i == 0 else f'-style-{i}'}.png")
@@ -77,6 +79,26 @@ def chosen_maps(files: Files, recipe: Recipe, weights: Weights, options: MapOpti
     return files
 
 
+def sweep_maps(files: Mapping[str, Mapping[str, Files]], recipe: Recipe, weights: str, options: MapOptions,
+               output: Path) -> dict[str, dict[str, Files]]:
+    """The same for every photo with its paintings; automatic maps are kept in the folder of the sweep.
+
+    Raises:
+      JaxstyleError: as `chosen_maps`.
+    """
+    quiet = Console(quiet=True)
+    chosen: dict[str, dict[str, Files]] = {}
+    for photo, styles in files.items():
+        chosen[photo] = {}
+        for name, given in styles.items():
+            if options.maps and not (given.content_map or given.style_maps):
+                (output / INPUTS).mkdir(parents=True, exist_ok=True)
+            label = "-".join(Path(path).stem for path in (given.content or "", *given.styles))
+            chosen[photo][name] = chosen_maps(given, recipe, load_weights(weights) if options.maps else None, options,
+                                              output / INPUTS / f"{label}.png", quiet)
+    return chosen
+
+
 @dataclass(frozen=True)
 class Check:
     """Say what maps hold: the share of each label, and which labels have no partner.
@@ -90,8 +112,8 @@ class Check:
     def run(self, settings: Settings, console: Console) -> int:
         """Print; 1 if a label of the photo has no partner."""
         if len(self.files) < 2 or len(self.files) % 2:
-            raise JaxstyleError("maps check takes pictures and their maps in turn: jaxstyle maps check photo.jpg "
-                                "photo_sem.png painting.jpg painting_sem.png")
+            raise JaxstyleError("maps check takes pictures and their maps in turn: jaxstyle maps check "
+                                "photo.jpg photo_sem.png painting.jpg painting_sem.png")
         images, maps = self.files[::2], [read_map(path) for path in self.files[1::2]]
         for image, semantic in zip(images, maps):
             check_size(semantic, load(image), image)

@@ -98,8 +98,8 @@ class Stylize:
                       style_maps=tuple(map(str, self.style_map)))
         weights = load_weights(self.weights or best_available())
         recipe = translated(recipe, weights)
-        files = chosen_maps(files, recipe, weights, MapOptions(self.maps, self.no_maps, self.force), self.output,
-                            console)
+        options = MapOptions(self.maps, self.no_maps, self.force)
+        files = chosen_maps(files, recipe, weights, options, self.output, console)
         references = load_references(files)
         if self.auto_weights or self.strength is not None:
             recipe = balanced(weights, references, recipe, 0.5 if self.strength is None else self.strength)

@@ -66,11 +66,12 @@ def read_map(path: str | os.PathLike) -> SemanticMap:
     if samples.colour.shape[-1] == 4:
         raise JaxstyleError(f"{path}: a map in CMYK has no definite colours; save it as RGB in PNG")
     if samples.colour.shape[-1] == 1 and 0 < samples.colour.max() < MOST_LABELS / 255:
-        raise JaxstyleError(f"{path}: is nearly black, as if it held the numbers of labels; give every label a colour "
-                            "that can be told from the others")
+        raise JaxstyleError(f"{path}: is nearly black, as if it held the numbers of labels; give every "
+                            "label a colour that can be told from the others")
     clear = samples.alpha is not None and samples.alpha.min() < 1
-    parts = [samples.colour, samples.alpha[..., None]] if clear and samples.alpha is not None else [samples.colour]
-    values = np.concatenate(parts, axis=-1).astype(np.float32)
+    values = samples.colour.astype(np.float32)
+    if clear and samples.alpha is not None:
+        values = np.concatenate([values, samples.alpha[..., None]], axis=-1, dtype=np.float32)
     kind = "palette" if palette else {1: "grey", 2: "grey and alpha", 3: "RGB", 4: "RGBA"}[values.shape[-1]]
     return SemanticMap(str(path), values, kind)
 
@@ -158,7 +159,8 @@ def joined(maps: Sequence[SemanticMap]) -> list[np.ndarray]:
                             + "; save all of them as RGB")
     wanted, there = labels_of(first.values), [label for m in styles for label in labels_of(m.values)]
     if len({label.name for label in (*wanted, *there)}) == 1:
-        raise JaxstyleError(f"all maps are {wanted[0].name} everywhere, which steers nothing; leave the maps out")
+        raise JaxstyleError(f"all maps are {wanted[0].name} everywhere, which steers nothing; leave the "
+                            "maps out")
     missing = [label for label in wanted if not matching(label, there)]
     if not any(lossy(m.values) for m in maps):
         if len(missing) == len(wanted):
@@ -166,8 +168,8 @@ def joined(maps: Sequence[SemanticMap]) -> list[np.ndarray]:
                                 + "; use the same colour for the same kind of thing")
         if missing:
             listed = ", ".join(f"{label.name} ({label.share:.0%})" for label in missing)
-            warnings.warn(f"{first.path}: {listed} has no partner in the maps of the styles; such parts are matched "
-                          "by looks, or take what is nearest", stacklevel=2)
+            warnings.warn(f"{first.path}: {listed} has no partner in the maps of the styles; such parts are "
+                          "matched by looks, or take what is nearest", stacklevel=2)
     if all(m.kind == "palette" for m in maps):
         return one_hot([m.values for m in maps])
     return [m.values for m in maps]
@@ -190,8 +192,8 @@ def check_size(semantic: SemanticMap, image: np.ndarray, path: str | os.PathLike
         return
     stretched = abs(np.log(rows * width / (columns * height))) > 0.02
     how = "stretched to another aspect" if stretched else "resized"
-    warnings.warn(f"{semantic.path}: has {columns}×{rows} pixels and {path} {width}×{height}; the map is {how} to "
-                  "fit", stacklevel=2)
+    warnings.warn(f"{semantic.path}: has {columns}×{rows} pixels and {path} {width}×{height}; the map is "
+                  f"{how} to fit", stacklevel=2)
 
 
 def read_maps(content_map: str, style_maps: Sequence[str], images: Sequence[tuple[str, np.ndarray] | None]
@@ -206,8 +208,8 @@ def read_maps(content_map: str, style_maps: Sequence[str], images: Sequence[tupl
         (`joined`).
     """
     if len(style_maps) != len(images) - 1:
-        raise JaxstyleError(f"{len(style_maps)} style maps for {len(images) - 1} style images; with a content map "
-                            "every style needs one")
+        raise JaxstyleError(f"{len(style_maps)} style maps for {len(images) - 1} style images; with a "
+                            "content map every style needs one")
     maps = [read_map(path) for path in (content_map, *style_maps)]
     for semantic, image in zip(maps, images):
         if image is not None:

@@ -1,5 +1,4 @@
-"""Rotated and scaled copies of a style, so that patches fit where the painting has none of the right turn and
-size.
+"""Rotated and scaled copies of a style: patches for places where the painting has none of the right turn.
 
 As the program of Li & Wand 2016 (CNNMRF) makes them: the painting is rotated, cut to the largest upright
 rectangle of its middle that has no empty corner, and scaled so that its longer side is 1.05ⁿ of the

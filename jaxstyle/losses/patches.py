@@ -82,8 +82,8 @@ class Patches:
                 raise JaxstyleError(f"{name} of patches is a whole number of at least {least}, not "
                                     f"{getattr(self, name)}")
         if self.rotations * abs(self.rotation_step) > 40:
-            raise JaxstyleError(f"{self.rotations} rotations by {self.rotation_step:g}° leave too little of the "
-                                "painting; together at most 40°")
+            raise JaxstyleError(f"{self.rotations} rotations by {self.rotation_step:g}° leave too little of "
+                                "the painting; together at most 40°")
         if self.scale_step <= 0:
             raise JaxstyleError(f"scale_step of patches is above 0, not {self.scale_step:g}")
 

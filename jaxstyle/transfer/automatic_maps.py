@@ -135,7 +135,8 @@ def automatic_maps(weights: Weights, images: Sequence[Array], count: int = 6, se
         maps.append(np.asarray(resize_to(apart.astype(np.float32), *image.shape[:2], "linear", clip=False)))
     found, left = shared_labels(maps)
     if left < 2:
-        raise JaxstyleError("no two regions of these pictures correspond; draw maps by hand, or go without them")
+        raise JaxstyleError("no two regions of these pictures correspond; draw maps by hand, or go "
+                            "without them")
     return found
 
 

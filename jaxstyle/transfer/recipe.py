@@ -67,8 +67,8 @@ class Recipe:
       style_scale: size of the style images relative to the result's.
       rows: of the image, computed at a time (see `backbones.bands`; VGG only); None: all. Fewer take less
         memory and more time, and give the same result up to rounding.
-      made_for: the network at whose scale of features the weights are meant (see `transfer.translation`); None:
-        any, or the very one that is used.
+      made_for: the network at whose scale of features the weights are meant (see `transfer.translation`);
+        None: any, or the very one that is used.
     """
 
     terms: dict[str, Any]

@@ -67,9 +67,9 @@ def translated(recipe: Recipe, weights: Weights) -> Recipe:
     theirs = recorded_scales(recipe.made_for)
     here = measured_scales(weights.with_network(pooling=recipe.pooling, border=recipe.border), layers)
     if unknown := [layer for layer in layers if layer not in theirs]:
-        raise JaxstyleError(f"the recipe is made for {recipe.made_for}, of whose layer {unknown[0]} no scale is "
-                            f"recorded (there are {', '.join(theirs)}); use one of these, or set made_for to none "
-                            "and weights of your own")
+        raise JaxstyleError(f"the recipe is made for {recipe.made_for}, of whose layer {unknown[0]} no scale "
+                            f"is recorded (there are {', '.join(theirs)}); use one of these, or set made_for "
+                            "to none and weights of your own")
     if alike(here, theirs):
         return plain
     return replace(plain, {f"terms.{name}": _scaled(term, here, theirs) for name, term in absolute.items()})
