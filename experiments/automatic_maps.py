@@ -5,8 +5,8 @@ Question: how far do clusters of deep features get without anybody drawing?
 Command: python experiments/automatic_maps.py --content PHOTO --style PAINTING --content-map MAP
 --style-map MAP -o runs/automatic
 Cost: 4 lanes in 2 programs.
-Look for: automatic maps keep sky with sky and ground with ground nearly as well as drawn ones, but know no eyes;
-few labels are coarser, many split what belongs together; without maps colours wander.
+Look for: automatic maps keep sky with sky and ground with ground nearly as well as drawn ones, but know no
+eyes; few labels are coarser, many split what belongs together; without maps colours wander.
 """
 
 from runner import Setup, run

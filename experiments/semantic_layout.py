@@ -6,8 +6,8 @@ Question: how much of the layout comes from the photo, and how much from the map
 Command: python experiments/semantic_layout.py --content PHOTO --style PAINTING --content-map MAP
 --style-map MAP -o runs/layout
 Cost: 4 lanes in 2 programs.
-Look for: with the photo its outlines stay whatever the map says, and a turned or mirrored map only exchanges the
-textures within them; without it the map alone decides where sky, rock and water are.
+Look for: with the photo its outlines stay whatever the map says, and a turned or mirrored map only exchanges
+the textures within them; without it the map alone decides where sky, rock and water are.
 """
 
 from runner import Setup, run
@@ -29,10 +29,12 @@ def mirrored(setup: Setup):
 def lanes(setup: Setup):
     files = setup.files(maps=True)
     turned = replace(files, {"content_map": mirrored(setup)})
-    alone = [Files(styles=f.styles, content_map=f.content_map, style_maps=f.style_maps) for f in (files, turned)]
+    alone = [Files(styles=f.styles, content_map=f.content_map, style_maps=f.style_maps)
+             for f in (files, turned)]
     cases = [(PATCHES, "photo", files), (PATCHES, "photo", turned), (DOODLE, "none", alone[0]),
              (DOODLE, "none", alone[1])]
-    return [setup.lane({"content": content, "map": "mirrored" if i % 2 else "its own"}, setup.recipe(200, recipe),
+    return [setup.lane({"content": content, "map": "mirrored" if i % 2 else "its own"},
+                       setup.recipe(200, recipe),
                        given) for i, (recipe, content, given) in enumerate(cases)]
 
 

@@ -1,13 +1,14 @@
 """Portraits both ways: a photo as the painting, and the painting as a photo.
 
-Source: Champandard 2016 (neural doodle), van Gogh's portrait and a photo; Li & Wand 2016 (CNNMRF) without maps; first
-experiment of the course report on semantic style transfer.
+Source: Champandard 2016 (neural doodle), van Gogh's portrait and a photo; Li & Wand 2016 (CNNMRF) without
+maps; first experiment of the course report on semantic style transfer.
 Question: what do maps add where two pictures show the same kind of thing, and does it work backwards?
 Command: python experiments/semantic_portrait.py --content PHOTO --style PORTRAIT --content-map MAP
 --style-map MAP -o runs/portrait
 Cost: 4 lanes in 4 programs.
 Look for: with maps beard comes from beard and cloth from cloth, and eyes stay eyes; without, strokes of the
-background run into the face. Backwards the painted sitter gets skin and hair of the photo, but keeps the pose.
+background run into the face. Backwards the painted sitter gets skin and hair of the photo, but keeps the
+pose.
 """
 
 from runner import Setup, run

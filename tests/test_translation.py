@@ -15,7 +15,7 @@ from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses import Content, Gram, Patches, TotalVariation
 from jaxstyle.pytrees import replace, to_json
 from jaxstyle.references import References
-from jaxstyle.runs.manifest import recipe_from_json
+from jaxstyle.runs.replay import recipe_from_json
 from jaxstyle.transfer import presets
 from jaxstyle.transfer.objective import objective, targets
 from jaxstyle.transfer.recipe import Recipe

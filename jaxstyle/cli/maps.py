@@ -94,7 +94,8 @@ def sweep_maps(files: Mapping[str, Mapping[str, Files]], recipe: Recipe, weights
             if options.maps and not (given.content_map or given.style_maps):
                 (output / INPUTS).mkdir(parents=True, exist_ok=True)
             label = "-".join(Path(path).stem for path in (given.content or "", *given.styles))
-            chosen[photo][name] = chosen_maps(given, recipe, load_weights(weights) if options.maps else None, options,
+            chosen[photo][name] = chosen_maps(given, recipe, load_weights(weights) if options.maps else None,
+                                              options,
                                               output / INPUTS / f"{label}.png", quiet)
     return chosen
 

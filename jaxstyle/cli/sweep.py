@@ -112,7 +112,8 @@ class Sweep:
                           processes=jax.process_count(), judge=self.judge)
         lanes = fitted(self.planned(settings), options, console)
         if found := sorted({lane.files.content_map for lane in lanes if lane.files.content_map}):
-            console.print(f"maps: {', '.join(found)} (and those of the paintings)", highlight=False, soft_wrap=True)
+            console.print(f"maps: {', '.join(found)} (and those of the paintings)", highlight=False,
+                          soft_wrap=True)
         return perform(self.output, lanes, options, console, title=self.title())
 
     def title(self) -> str:
