@@ -99,7 +99,8 @@ def guided(size: int, block: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """`features` and beside them a map of three labels: `[h, w, c]`, `[h, w, c + 3]`."""
     found = features(size, block, seed)
     rng = np.random.default_rng(100 + seed)
-    labels = rng.integers(0, 3, (-(-len(found) // 8),) * 2).repeat(8, 0).repeat(8, 1)[: len(found), : len(found)]
+    side = len(found)
+    labels = rng.integers(0, 3, (-(-side // 8),) * 2).repeat(8, 0).repeat(8, 1)[:side, :side]
     return found, np.concatenate([found, TERM_GAMMA * np.eye(3, dtype=np.float32)[labels]], -1)
 
 

@@ -82,13 +82,14 @@ def patches(size: int, precision: str, block: int) -> tuple:
 
 
 def patch_term(size: int, copies: int) -> tuple:
-    """Value and gradient of the patch term at conv3_1 and conv4_1, with maps, over some copies of the style."""
+    """Value and gradient of the patch term at conv3_1 and conv4_1, with maps, over copies of the style."""
     given = [[jax.tree.map(jnp.asarray, common.guided(size, block, seed)) for seed in range(1 + copies)]
              for block in (3, 4)]
 
     def loss(features: list[Array], given: Any) -> Array:
-        return sum((nearest_patch_loss(x, layer[0][1], [candidates(*zip(*layer[1:]))], Search(size=3))
-                    for x, layer in zip(features, given)), start=jnp.zeros(()))
+        losses = [nearest_patch_loss(x, layer[0][1], [candidates(*zip(*layer[1:]))], Search(size=3))
+                  for x, layer in zip(features, given)]
+        return sum(losses, start=jnp.zeros(()))
 
     program, seconds = compiled(jax.value_and_grad(loss), [layer[0][0] for layer in given], given)
     features = [layer[0][0] for layer in given]

@@ -104,5 +104,3 @@ def test_impossible_wishes_are_refused():
     weights = random_weights(seed=2, network=DEEP)
     with pytest.raises(JaxstyleError, match="at least 2 labels, not 1"):
         automatic_maps(weights, [picture(0)], count=1)
-    with pytest.raises(JaxstyleError, match="no two regions"):
-        automatic_maps(weights, [np.zeros((32, 32, 3), np.float32)] * 2, count=3)
