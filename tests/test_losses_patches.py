@@ -307,6 +307,24 @@ def test_coverage_counts_patches(shape, size, stride):
 
 
 @pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("anchor", [0.0, 0.3, 1.0])
+def test_an_anchor_matches_a_mixture_with_the_photo(anchor):
+    features, styles, *_ = given(seed=12)
+    photo = np.abs(np.random.default_rng(3).normal(size=features.shape))
+    term = one_layer(anchor=anchor, normalization="paper")
+    style_patches = [q for style in styles for _, q in patches_of(style, 3)]
+    expected = 0.0
+    for (i, j), p in patches_of(features, 3):
+        mixed = (1 - anchor) * p + anchor * photo[i : i + 3, j : j + 3]
+        best = max(style_patches, key=lambda q: np.sum(mixed * q) / np.linalg.norm(q))
+        expected += np.sum((p - best) ** 2)
+    references = References(content=jnp.asarray(photo), styles=tuple(map(jnp.asarray, styles)))
+    target = term.target(references, lambda image, layers: {layer: image for layer in layers})
+    value, _ = term.loss(jnp.zeros(()), {"a": jnp.asarray(features)}, target, term.memory(target))
+    np.testing.assert_allclose(value, expected, rtol=1e-12)
+
+
+@pytest.mark.usefixtures("x64")
 def test_zero_vectors_score_zero():
     ones = (jnp.ones(()), jnp.ones(()))
     key = matching_key(jnp.zeros((2, 2, 3)), jnp.zeros((2, 2, 1)), 10.0, "neural-doodle", ones)

@@ -48,6 +48,9 @@ class Patches:
       variety: None: none. Else each style patch's score is lowered by variety · (the best cosine that it had
         with any patch of the image at the last evaluation), so that patches which fit everywhere are not used
         everywhere (neural doodle); the first evaluation of a stage is made twice for it.
+      anchor: None: none. Else what is matched is (1 − anchor) · the image's features + anchor · the photo's, so
+        that a face goes on being matched as the face it was, not as what it has drifted to (ours). Without a
+        photo it changes nothing.
       layers: where patches are compared; size: side of a patch; stride: distance between neighbouring ones,
         in the image and in the styles; the last patch of each row and column is always among them.
       rotations, scales: so many copies of each style to either side, rotated by rotation_step degrees each
@@ -63,6 +66,7 @@ class Patches:
     layer_weights: tuple[Any, ...] = (1.0, 1.0)
     gamma: Any = 1.0
     variety: Any = None
+    anchor: Any = None
     layers: tuple[str, ...] = static(default=("relu3_1", "relu4_1"))
     size: int = static(default=3)
     stride: int = static(default=1)
@@ -105,8 +109,12 @@ class Patches:
         maps = [[copy_of(m, *kind, max(m.shape[:2])) if guided else None for kind in kinds]
                 for m in (references.style_maps if guided else references.styles)]
         features = [[look(image, self.layers) for image in copies] for copies in images]
-        return {layer: self._layer_target([[f[layer] for f in copies] for copies in features], maps,
-                                          references.content_map) for layer in self.layers}
+        photo = None
+        if self.anchor is not None and references.content is not None:
+            photo = look(references.content, self.layers)
+        return {layer: {"photo": None if photo is None else photo[layer],
+                        **self._layer_target([[f[layer] for f in copies] for copies in features], maps,
+                                             references.content_map)} for layer in self.layers}
 
     def _layer_target(self, features: list[list[Array]], maps: list[list[Any]], content_map: Any
                       ) -> dict[str, Any]:
@@ -155,8 +163,10 @@ class Patches:
             raise JaxstyleError(f"the image is too small for patches of {self.size}×{self.size} features; "
                                 "use a larger --size")
         semantic = None if target["map"] is None else pooled(target["map"], height, width)
-        key = matching_key(lax.stop_gradient(features), semantic, self.gamma, self.matching,
-                           target["energies"])
+        seen = lax.stop_gradient(features)
+        if target["photo"] is not None:
+            seen = (1 - self.anchor) * seen + self.anchor * target["photo"]
+        key = matching_key(seen, semantic, self.gamma, self.matching, target["energies"])
         styles, search, penalties = target["styles"], self.search, None
         if self.variety is not None:
             peaks = lax.cond(memory["first"], lambda: self._peaks(key, styles),
