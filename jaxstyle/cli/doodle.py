@@ -10,7 +10,7 @@ from rich.console import Console
 from tyro.conf import Positional, arg
 
 from jaxstyle.cli.arguments import Settings
-from jaxstyle.cli.render import check_output, render, snapshot_path
+from jaxstyle.cli.render import Job, check_output, render, snapshot_path
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.files import load
 from jaxstyle.images.maps import sem_path
@@ -55,6 +55,8 @@ class Doodle:
     """Also write the picture every N steps, as OUT-00100.png and so on."""
     max_memory: Annotated[str | None, arg(metavar="SIZE")] = None
     """Stay within e.g. 2GB or 800MB."""
+    resume: bool = False
+    """Go on with the same command where it was interrupted or killed, to the same picture bit for bit."""
     force: bool = False
     """Overwrite OUT if it exists."""
 
@@ -70,13 +72,15 @@ class Doodle:
         height, width = load(self.map).shape[:2]
         recipe = override(self.chosen_recipe(max(height, width)), settings)
         steps = range(self.every, recipe.total_steps + 1, self.every) if self.every else ()
-        check_output(self.output, self.force, [snapshot_path(self.output, step) for step in steps])
+        check_output(self.output, self.force, [snapshot_path(self.output, step) for step in steps],
+                     self.resume)
         files = Files(styles=(str(self.painting),), content_map=str(self.map),
                       style_maps=(str(painting_map),))
         console.print(f"maps: {self.map}, {painting_map}", highlight=False, soft_wrap=True)
         weights = load_weights(self.weights or best_available())
-        return render(weights, load_references(files), translated(recipe, weights), files, self.output,
-                      every=self.every, limit=limit, console=console)
+        job = Job(weights=weights, references=load_references(files), recipe=translated(recipe, weights),
+                  files=files, output=self.output, every=self.every, limit=limit, resume=self.resume)
+        return render(job, console)
 
     def chosen_recipe(self, longer: int) -> Recipe:
         """The named recipe without its content terms, at the size of the map, with the short flags

@@ -11,9 +11,8 @@ from rich.console import Console
 from tyro.conf import Positional, arg
 
 from jaxstyle.cli.arguments import Settings
-from jaxstyle.cli.render import Job, check_output, render, snapshot_path
 from jaxstyle.cli.maps import MapOptions, chosen_maps
-from jaxstyle.cli.render import check_output, render, snapshot_path
+from jaxstyle.cli.render import Job, check_output, render, snapshot_path
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.metrics.strength import balanced
 from jaxstyle.pytrees import replace
@@ -98,7 +97,7 @@ class Stylize:
                       style_maps=tuple(map(str, self.style_map)))
         weights = load_weights(self.weights or best_available())
         recipe = translated(recipe, weights)
-        options = MapOptions(self.maps, self.no_maps, self.force)
+        options = MapOptions(self.maps, self.no_maps, self.force or self.resume)
         files = chosen_maps(files, recipe, weights, options, self.output, console)
         references = load_references(files)
         if self.auto_weights or self.strength is not None:
