@@ -21,7 +21,8 @@ def automatic(setup: Setup, count: int):
     folder = setup.output / INPUTS
     folder.mkdir(parents=True, exist_ok=True)
     return write_automatic_maps(load_weights(setup.weights or best_available()), setup.files(),
-                                [folder / f"{kind}-{count}.png" for kind in ("photo", "painting")], count=count,
+                                [folder / f"{kind}-{count}.png" for kind in ("photo", "painting")],
+                                count=count,
                                 overwrite=True)
 
 

@@ -48,9 +48,9 @@ class Patches:
       variety: None: none. Else each style patch's score is lowered by variety · (the best cosine that it had
         with any patch of the image at the last evaluation), so that patches which fit everywhere are not used
         everywhere (neural doodle); the first evaluation of a stage is made twice for it.
-      anchor: None: none. Else what is matched is (1 − anchor) · the image's features + anchor · the photo's, so
-        that a face goes on being matched as the face it was, not as what it has drifted to (ours). Without a
-        photo it changes nothing.
+      anchor: None: none. Else what is matched is (1 − anchor) · the image's features + anchor · the photo's,
+        so that a face goes on being matched as the face it was, not as what it has drifted to (ours). Without
+        a photo it changes nothing.
       layers: where patches are compared; size: side of a patch; stride: distance between neighbouring ones,
         in the image and in the styles; the last patch of each row and column is always among them.
       rotations, scales: so many copies of each style to either side, rotated by rotation_step degrees each
