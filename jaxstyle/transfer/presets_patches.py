@@ -25,10 +25,10 @@ PATCHES = Recipe(
     pooling="average",
 )
 """Ours, after Li & Wand 2016 and Champandard 2016: 3×3 patches of relu3_1 and relu4_1 with semantic maps if
-there are any, coarse to fine, losses and matching relative to their scale, so that it works with any network.
+there are any, coarse to fine, losses and matching relative to their scale: it works with any network.
 
-Content and anchor keep the sitter of a portrait: with content 1 and no anchor a face without a map was matched
-as what it had turned into, and moons of *Starry Night* settled on nose and cheeks.
+Content and anchor keep the sitter of a portrait: with content 1 and no anchor a face without a map was
+matched as what it had turned into, and moons of *Starry Night* settled on nose and cheeks.
 """
 
 DOODLE = Recipe(
@@ -52,7 +52,7 @@ NEURAL_DOODLE = Recipe(
         "style": Patches(weight=25.0, gamma=10.0, matching="neural-doodle", normalization="mean"),
         "tv": TotalVariation(weight=255**2.5, form="power"),
     },
-    solver=ScipyLbfgsb(history=5),
+    solver=ScipyLbfgsb(history=5, single=True),
     start=Start(noise=1.0, deviation=112 / 255),
     stages=tuple(Stage(size=size, steps=100) for size in (128, 256, 512)),
     pooling="average",
@@ -62,8 +62,9 @@ NEURAL_DOODLE = Recipe(
 within the range of pixels, noise 16 to 240 of 255, content 10 at relu4_2, patches 25 at relu3_1 and relu4_1,
 smoothness 1 (of pixels in 0..255, converted here), semantic weight 10 (its documentation says 1), no variety.
 
-Deviations: 100 iterations of L-BFGS-B per phase, not 100 evaluations (a few more); the full size is 512
-pixels, not the content's own; the result of a phase is enlarged by Lanczos, not bicubically.
+A step is an evaluation, and a phase has 100 of them, as the program counts. Deviations: the full size is 512
+pixels, not the content's own; the result of a phase is enlarged by Lanczos, not bicubically; the best point
+of a phase goes on, not the last.
 """
 
 CNNMRF = Recipe(
