@@ -46,8 +46,8 @@ def rotated(image: Array, degrees: float) -> Array:
     """`image` `[H, W, C]` rotated counter-clockwise and cut to its `upright_part`, bilinear."""
     if degrees == 0:
         return jnp.asarray(image)
-    shape = image.shape[:2]
-    height, width = upright_part(*shape, degrees)
+    shape = image.shape[0], image.shape[1]
+    height, width = upright_part(shape[0], shape[1], degrees)
     y, x = np.mgrid[:height, :width] - (np.array([height, width]) - 1)[:, None, None] / 2
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     # Where each pixel of the result comes from; rows grow downwards, so a turn to the left is +sin here.
@@ -64,5 +64,5 @@ def copy_of(image: Array, degrees: float, scale: float, longer: int) -> Array:
     if degrees == 0 and scale == 1:
         return image  # itself, so that its features are those that other terms look at
     turned = rotated(image, degrees)
-    height, width = fit_shape(*turned.shape[:2], max(1, math.floor(longer * scale)))
+    height, width = fit_shape(turned.shape[0], turned.shape[1], max(1, math.floor(longer * scale)))
     return resize_to(turned, height, width, "linear", clip=False)

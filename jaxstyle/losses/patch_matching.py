@@ -158,15 +158,17 @@ def match_patches(key: Array, styles: Sequence[Candidates], search: Search,
              for i, style in enumerate(styles)]
     best = jnp.argmax(jnp.stack([score for _, score, _ in found]), axis=0).astype(jnp.int32)
     corner = jnp.take_along_axis(jnp.stack([at for at, _, _ in found]), best[None], axis=0)[0]
-    return Matches(best, corner, tuple(peaks for _, _, peaks in found) if search.peaks else None)
+    peaks = tuple(peaks for _, _, peaks in found if peaks is not None)
+    return Matches(best, corner, peaks if search.peaks else None)
 
 
 def _match_style(key: Array, style: Candidates, search: Search, starts: tuple[tuple[int, ...], ...],
                  penalty: Array | None) -> tuple[Array, Array, Array | None]:
     """Corner, score and peaks within one style."""
     count, height, width, _ = style.keys.shape
-    grid = ops.Grid(search.size, *starts, *style_starts(style.shapes, search),
-                    normalised=search.normalised, peaks=search.peaks)
+    rows, columns = style_starts(style.shapes, search)
+    grid = ops.Grid(search.size, starts[0], starts[1], rows, columns, normalised=search.normalised,
+                    peaks=search.peaks)
     mask, offset = allowed(style.shapes, search), None
     if penalty is not None:
         offset = -penalty

@@ -122,18 +122,20 @@ class Patches:
             if min(feature.shape[:2]) < self.size:
                 raise JaxstyleError(f"a style image is too small for patches of {self.size}×{self.size} "
                                     "features; use a larger --size")
-        semantic = [[None if m is None else pooled(m, *f.shape[:2]) for m, f in zip(*pair)]
+        semantic = [[None if m is None else pooled(m, f.shape[0], f.shape[1]) for m, f in zip(*pair)]
                     for pair in zip(maps, features)]
         own = [copies[0] for copies in features]
-        own_maps = own if content_map is None else [with_complement(copies[0]) for copies in semantic]
+        drawn = [copies[0] for copies in semantic if copies[0] is not None]
+        own_maps = [with_complement(each) for each in drawn] if drawn else own
         energies = (mean_energy(own), mean_energy(own_maps))
         styles = tuple(candidates(copies, [matching_key(f, m, self.gamma, self.matching, energies)
                                            for f, m in zip(copies, semantics)])
                        for copies, semantics in zip(features, semantic))
-        squares = sum((jnp.sum(coverage(*f.shape[:2], self.size, self.stride)
-                               * jnp.sum(jnp.square(f), axis=-1))
-                       for f in own), start=jnp.zeros(()))
-        patches = sum(patch_count(*f.shape[:2], self.size, self.stride) for f in own)
+        squares, patches = jnp.zeros(()), 0
+        for f in own:
+            covered = coverage(f.shape[0], f.shape[1], self.size, self.stride)
+            squares = squares + jnp.sum(covered * jnp.sum(jnp.square(f), axis=-1))
+            patches += patch_count(f.shape[0], f.shape[1], self.size, self.stride)
         return {"styles": styles, "map": content_map, "energies": energies, "patch energy": squares / patches}
 
     def memory(self, target: dict[str, Any]) -> dict[str, Any]:

@@ -36,9 +36,9 @@ def _features(weights: Weights, image: Array, layers: tuple[str, ...]) -> dict[s
     return weights.features(image, layers)
 
 
-def described(weights: Weights, image: Array, layers: tuple[str, ...] = LAYERS) -> np.ndarray:
+def described(weights: Weights, image: Array | np.ndarray, layers: tuple[str, ...] = LAYERS) -> np.ndarray:
     """What is clustered: for every cell of an image `[H, W, 3]` one vector, `[h, w, D]`."""
-    height, width = fit_shape(*image.shape[:2], min(SIZE, max(image.shape[:2])))
+    height, width = fit_shape(image.shape[0], image.shape[1], min(SIZE, max(image.shape[:2])))
     small = resize_to(jnp.asarray(image), height, width)
     rows, columns = max(1, height // CELL), max(1, width // CELL)
     parts = []
@@ -112,7 +112,7 @@ def shared_labels(maps: Sequence[np.ndarray]) -> tuple[list[np.ndarray], int]:
         del alive[int(np.argmin(shares))]
 
 
-def automatic_maps(weights: Weights, images: Sequence[Array], count: int = 6, seed: int = 0,
+def automatic_maps(weights: Weights, images: Sequence[Array | np.ndarray], count: int = 6, seed: int = 0,
                    layers: tuple[str, ...] = LAYERS) -> list[np.ndarray]:
     """Numbers of labels `[H, W]` for each of several images `[H, W, 3]`; at most `count` labels, all of them
     in each.
@@ -132,7 +132,8 @@ def automatic_maps(weights: Weights, images: Sequence[Array], count: int = 6, se
     maps = []
     for image, cell, points in zip(images, cells, flat):
         apart = blurred(distances(points, centres).reshape(*cell.shape[:2], -1), BLUR)
-        maps.append(np.asarray(resize_to(apart.astype(np.float32), *image.shape[:2], "linear", clip=False)))
+        whole = resize_to(apart.astype(np.float32), image.shape[0], image.shape[1], "linear", clip=False)
+        maps.append(np.asarray(whole))
     found, left = shared_labels(maps)
     if left < 2:
         raise JaxstyleError("no two regions of these pictures correspond; draw maps by hand, or go "
