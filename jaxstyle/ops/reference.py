@@ -161,8 +161,9 @@ def patch_starts(length: int, size: int, stride: int = 1) -> tuple[int, ...]:
 
 def every_patch(x: Array, style: Array, size: int, precision: str, normalised: bool) -> Grid:
     """The grid of all patches of `x` and of `style`, `[H, W, C]` each."""
-    shape = (patch_starts(length, size) for image in (x, style) for length in image.shape[:2])
-    return Grid(size, *shape, normalised="style" if normalised else "no", precision=precision)
+    rows, columns, style_rows, style_columns = (patch_starts(length, size)
+                                                for image in (x, style) for length in image.shape[:2])
+    return Grid(size, rows, columns, style_rows, style_columns, "style" if normalised else "no", precision)
 
 
 def candidate_norms(style: Array, grid: Grid) -> Array:

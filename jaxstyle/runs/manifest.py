@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.errors import JaxstyleError
@@ -44,7 +45,8 @@ def load_references(files: Files) -> References:
     """
     content = load(files.content) if files.content else None
     styles = tuple(load(path) for path in files.styles)
-    content_map, style_maps = None, ()
+    content_map: np.ndarray | None = None
+    style_maps: tuple[np.ndarray, ...] = ()
     if files.content_map:
         images = [None if content is None else (str(files.content), content), *zip(files.styles, styles)]
         content_map, style_maps = read_maps(files.content_map, files.style_maps, images)
