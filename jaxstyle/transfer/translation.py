@@ -57,7 +57,8 @@ def translated(recipe: Recipe, weights: Weights) -> Recipe:
     was made for (as wide, and within a factor of 3 of their strength).
 
     Raises:
-      JaxstyleError: a layer whose scale is not recorded of the network that the recipe was made for.
+      JaxstyleError: features are others, and a layer's scale is not recorded of the network that the recipe was
+        made for.
     """
     absolute = {name: term for name, term in recipe.terms.items() if is_absolute(term)}
     plain = replace(recipe, {"made_for": None})
@@ -66,12 +67,13 @@ def translated(recipe: Recipe, weights: Weights) -> Recipe:
     layers = tuple(sorted({layer for term in absolute.values() for layer in term.layers}))
     theirs = recorded_scales(recipe.made_for)
     here = measured_scales(weights.with_network(pooling=recipe.pooling, border=recipe.border), layers)
+    known = {layer: scale for layer, scale in here.items() if layer in theirs}
+    if known and alike(known, theirs):
+        return plain
     if unknown := [layer for layer in layers if layer not in theirs]:
         raise JaxstyleError(f"the recipe is made for {recipe.made_for}, of whose layer {unknown[0]} no scale "
                             f"is recorded (there are {', '.join(theirs)}); use one of these, or set made_for "
                             "to none and weights of your own")
-    if alike(here, theirs):
-        return plain
     return replace(plain, {f"terms.{name}": _scaled(term, here, theirs) for name, term in absolute.items()})
 
 
