@@ -10,6 +10,7 @@ from PIL import Image
 from tiny import fast_to_compile
 
 from jaxstyle.cli.main import main
+from jaxstyle.cli.sweep import Sweep
 from jaxstyle.images.files import load, save
 from jaxstyle.images.maps import labels_of, read_map
 from jaxstyle.runs.replay import read_manifest
@@ -87,6 +88,21 @@ def test_automatic_maps_are_written_previewed_and_used(place, capsys):
     assert main(["stylize", "photo.png", "painting.png", "--maps", "auto", "-o", "x.png", "--weights",
                  "tiny.safetensors"]) == 2
     assert "for recipes that match patches" in capsys.readouterr().err
+
+
+def test_sweeps_find_and_make_maps(place):
+    save("photo_sem.png", halves(32, 40, turned=True))
+
+    def planned(**options):
+        sweep = Sweep(content=Path("photo.png"), painting=Path("painting.png"), output=Path("runs"),
+                      recipe="patches", size=24, steps=6, weights="tiny.safetensors", **options)
+        return sweep.planned({"terms.style.layers": "relu2_1,relu3_1"})[0].files
+
+    assert planned().content_map == "photo_sem.png" and planned().style_maps == ("painting_sem.png",)
+    assert planned(no_maps=True).content_map is None
+    made = planned(maps="auto")
+    assert made.content_map.startswith("runs/inputs/") and load(made.content_map).shape == (32, 40, 3)
+    assert load(made.style_maps[0]).shape == (36, 32, 3)
 
 
 def test_check_reports_coverage_and_labels_without_partner(place, capsys):
