@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -24,22 +22,6 @@ from jaxstyle.sweeps.folder import INPUTS
 from jaxstyle.transfer.automatic_maps import label_colours, preview
 from jaxstyle.transfer.recipe import Recipe
 from jaxstyle.weights.store import best_available, load_weights
-
-
-@contextmanager
-def said(console: Console) -> Iterator[None]:
-    """Prints the library's warnings as lines of their own, once each."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("default", UserWarning)
-        seen: set[str] = set()
-
-        def say(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
-            if str(message) not in seen and issubclass(category, UserWarning):
-                seen.add(str(message))
-                console.print(f"[yellow]note:[/] {message}", highlight=False, soft_wrap=True)
-
-        warnings.showwarning = say  # type: ignore[assignment]
-        yield
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,12 @@ from tyro.conf import Positional, UseAppendAction, arg
 from jaxstyle.cli.maps import MapOptions, sweep_maps
 from jaxstyle.cli.sweep_progress import show
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.images.folder import pictures
 from jaxstyle.metrics.strength import Balance, measure_balance, with_strength
 from jaxstyle.pytrees import replace
 from jaxstyle.runs.manifest import Files
 from jaxstyle.sweeps.batches import Options, Progress, references_of
-from jaxstyle.sweeps.inputs import crossed, pictures, with_maps
+from jaxstyle.sweeps.inputs import crossed, with_maps
 from jaxstyle.sweeps.memory import fitting_lanes
 from jaxstyle.sweeps.plan import Axis, Lane, Point, axis_from, plan, zipped
 from jaxstyle.sweeps.runner import run_sweep

@@ -16,7 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jax.flatten_util import ravel_pytree
-from scipy.optimize import _lbfgsb
 
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.solvers.iterate import Fun, Iterate, evaluate, is_finite, select
@@ -133,6 +132,8 @@ def call_setulb(
     Args:
       told: `bits` of lower bound, upper bound, value and gradient in one array of type `dtype`.
     """
+    from scipy.optimize import _lbfgsb
+
     low, high, value, *_ = known = np.array(told).view(dtype).ravel().astype(np.float64)
     x = np.array(work.x).view(np.float64)
     reals = np.array(work.reals).view(np.float64)

@@ -57,8 +57,8 @@ def translated(recipe: Recipe, weights: Weights) -> Recipe:
     was made for (as wide, and within a factor of 3 of their strength).
 
     Raises:
-      JaxstyleError: features are others, and a layer's scale is not recorded of the network that the recipe was
-        made for.
+      JaxstyleError: features are others, and a layer's scale is not recorded of the network that the recipe
+        was made for.
     """
     absolute = {name: term for name, term in recipe.terms.items() if is_absolute(term)}
     plain = replace(recipe, {"made_for": None})

@@ -1,6 +1,7 @@
 """One variant of the rows of scripts/benchmark.py whose measure is a whole command, start and all.
 
-Usage: benchmark_runs.py ROW SIZE PRECISION FORM [--steps N] [--lanes N] [--weights NAME] [--torch-python P].
+Usage: python -m benchmarks.runs ROW SIZE PRECISION FORM [--steps N] [--lanes N] [--weights NAME]
+[--torch-python P].
 Row `stylize`: `jaxstyle stylize` with recipe `gatys-2015` from the photo and solver `ArmijoLbfgs`, so N steps
 are N + 1 evaluations; FORM "cold" (empty cache of compiled programs), "warm" (filled by a run before),
 "first step" (warm, until the picture after the first step is there), "torch nchw" or "torch channels-last" (a
@@ -23,10 +24,9 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-import benchmark_common as common
 import numpy as np
 
-HERE = Path(__file__).parent
+from benchmarks import common
 
 
 class Job(NamedTuple):
@@ -45,8 +45,7 @@ class Job(NamedTuple):
 
 def write_inputs(job: Job) -> None:
     """Pictures for both sides, and random weights in both formats; the same numbers."""
-    from benchmark_jax import raw_weights
-
+    from benchmarks.evaluations import raw_weights
     from jaxstyle import save
     from jaxstyle.weights.store import write_weights
 
@@ -61,9 +60,8 @@ def write_inputs(job: Job) -> None:
 def command(job: Job, style_weight: float | None = None) -> list[str]:
     """The command of a measurement; a sweep's lanes differ in the weight of the style."""
     if job.form.startswith("torch"):
-        script = str(HERE / "benchmark_torch_search.py")
-        return [job.torch_python, script, "stylize", str(job.size), job.precision, job.form.split()[1],
-                "--folder", str(job.folder), "--steps", str(job.steps)]
+        return [job.torch_python, "-m", "benchmarks.torch_searches", "stylize", str(job.size),
+                job.precision, job.form.split()[1], "--folder", str(job.folder), "--steps", str(job.steps)]
     weights = job.weights if job.weights != "random" else str(job.folder / "weights.safetensors")
     common_part = [*(str(job.folder / f"{name}.png") for name in ("photo", "painting")),
                    "--recipe", "gatys-2015", "--solver", "ArmijoLbfgs", "--start.noise", "0",

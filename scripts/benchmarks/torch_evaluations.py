@@ -1,6 +1,8 @@
 """One variant of one row of scripts/benchmark.py in PyTorch (eager); needs only torch and NumPy.
 
-Usage: benchmark_torch.py ROW SIZE PRECISION FORM, where FORM is "nchw" or "channels-last", for patches
+    python -m benchmarks.torch_evaluations ROW SIZE PRECISION FORM
+
+FORM is "nchw" or "channels-last", for patches
 "naive" or "diagonal".
 """
 
@@ -10,10 +12,11 @@ import os
 import sys
 from typing import Any
 
-import benchmark_common as common
 import numpy as np
 import torch
 import torch.nn.functional as F
+
+from benchmarks import common
 
 torch.set_num_threads(len(os.sched_getaffinity(0)))
 

@@ -1,6 +1,8 @@
 """One variant of the rows `lbfgs`, `sweep` and `stylize` of scripts/benchmark.py in PyTorch (eager).
 
-Usage: benchmark_torch_search.py ROW SIZE PRECISION FORM [--lanes N] [--folder DIR --steps N], where FORM is
+    python -m benchmarks.torch_searches ROW SIZE PRECISION FORM [--lanes N] [--folder DIR --steps N]
+
+FORM is
 "nchw" or "channels-last", for `lbfgs` followed by a history, "nchw 10". The objective is that of recipe
 `gatys-2015` from the photo; the solver `torch.optim.LBFGS` with its strong Wolfe line search.
 `stylize` is a plain script: it reads DIR/weights.npz, photo.npy and painting.npy, writes DIR/torch.ppm,
@@ -16,11 +18,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import benchmark_common as common
 import numpy as np
 import torch
 import torch.nn.functional as F
-from benchmark_torch import gram, tensor, vgg
+
+from benchmarks import common
+from benchmarks.torch_evaluations import gram, tensor, vgg
 
 STYLE_WEIGHT = 1e3
 

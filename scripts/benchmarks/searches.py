@@ -1,6 +1,8 @@
 """One variant of the rows `lbfgs` and `sweep` of scripts/benchmark.py in JAX, with the project's own loop.
 
-Usage: benchmark_search.py ROW SIZE PRECISION FORM [--lanes N] [--cores N]. The objective is that of recipe
+    python -m benchmarks.searches ROW SIZE PRECISION FORM [--lanes N] [--cores N]
+
+The objective is that of recipe
 `gatys-2015` on a full-width VGG-19 of random numbers, starting from the photo. FORM is for `lbfgs` a solver
 and its history, "ArmijoLbfgs 10"; for `sweep` how the lanes run: "default" (as `jaxstyle sweep` does it), a
 number of lanes in lock step on each device, or "alone" (single runs one after the other).
@@ -14,19 +16,20 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import benchmark_common as common
 import jax
 import jax.numpy as jnp
 import numpy as np
-from benchmark_jax import compiled, raw_weights
 from jax import Array, lax
 
+from benchmarks import common
+from benchmarks.evaluations import compiled, raw_weights
 from jaxstyle import Recipe, References, Stage, recipes, replace, solvers, stylize_iter
 from jaxstyle.sweeps.capacity import fitting_width
-from jaxstyle.sweeps.program import lane_mesh, place, run_lanes
-from jaxstyle.transfer.inputs import first_image
+from jaxstyle.sweeps.program import place, run_lanes
+from jaxstyle.transfer.inputs import sized
+from jaxstyle.transfer.layout import lane_mesh
 from jaxstyle.transfer.objective import objective
-from jaxstyle.transfer.program import aim, network_for
+from jaxstyle.transfer.program import Program, network_for
 
 
 def recipe(precision: str, steps: int, solver: Any) -> Recipe:
@@ -50,10 +53,10 @@ class Counted:
     def note(self, _: Any) -> None:
         self.made += 1
 
-    def __call__(self, fun: Callable, x: Array) -> tuple[Array, Any]:
-        value, parts = fun(x)
+    def __call__(self, fun: Callable, x: Array, memory: Any = ()) -> tuple[Array, Any]:
+        value, left = fun(x, memory)
         jax.debug.callback(self.note, lax.stop_gradient(value))
-        return value, parts
+        return value, left
 
 
 def overhead(solver: Any, make: Callable, given: tuple, start: Array) -> tuple[Callable, float]:
@@ -71,7 +74,7 @@ def overhead(solver: Any, make: Callable, given: tuple, start: Array) -> tuple[C
 
     def search(x: Array, *given: Any) -> Array:
         fun = partial(counted, make(*given))
-        at = solvers.begin_search(solver, fun, x)
+        at = solvers.begin_search(solver, fun, x, {})
         return lax.fori_loop(0, steps, lambda _, at: solvers.search_step(solver, fun, at), at).best.value
 
     def evaluations(x: Array, *given: Any) -> Array:
@@ -99,14 +102,16 @@ def lbfgs(size: int, precision: str, form: str) -> tuple:
     solver = getattr(solvers, name)(history=int(history))
     chosen, pictures = recipe(precision, common.SOLVER_STEPS, solver), references(size)
     network = network_for(raw_weights(), chosen)
-    goal, start = aim(network, pictures, chosen, 0), first_image(pictures, chosen.start, 0)
+    program = Program(network, sized(pictures, chosen.stages[0], chosen.style_scale), chosen, 0)
+    start = program.first()
+    goal = program.targets(start)
     check = float(objective(network, chosen.terms, goal, start)[0])
 
     def real(network: Any, goal: Any) -> Callable:
-        return partial(objective, network, chosen.terms, goal)
+        return partial(objective, network, chosen.terms, goal)  # of an image and a memory
 
     def cheap(scale: Array, middle: Array) -> Callable:
-        return lambda x: (jnp.sum(scale * jnp.square(x - middle)), {})
+        return lambda x, memory: (jnp.sum(scale * jnp.square(x - middle)), ({}, memory))
 
     scale = jnp.logspace(0, 4, start.size).reshape(start.shape)
     on_real, a = overhead(solver, real, (network.prepared(precision), goal), start)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import benchmark_common as common
-from benchmark_rows import Row
-
+from benchmarks import common
+from benchmarks.rows import Row
 from jaxstyle.ops.convolution import LEAST_CHANNELS, WINOGRAD_CHANNELS
 
 BYTES = 4

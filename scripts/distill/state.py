@@ -1,4 +1,4 @@
-"""What `distill.py` keeps between steps, and everything that changes it."""
+"""What `distill.train` keeps between steps, and everything that changes it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import distill_data as data
-import distill_optim as optim
-import distill_regress as regress
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from distill_targets import LAYERS, Target, gram, loss, shifted, truths
 from jax import Array
 
+from distill import data, optim, regress
+from distill.targets import LAYERS, Target, gram, loss, shifted, truths
 from jaxstyle.backbones import VGG
 from jaxstyle.backbones.perceptual import Weights
 
@@ -157,6 +155,22 @@ def new_state(student: Weights, params: Any, heads: Any, targets: Sequence[Targe
                             is_leaf=lambda x: "kernel" in x)
     return State(params, heads, momentum, measured, whiten(measured),
                  jnp.zeros((pool, *images.shape[1:]), jnp.float16), jnp.zeros((), jnp.int32))
+
+
+def state_shapes(student: Weights, teachers: list[Weights], targets: Sequence[Target], images: np.ndarray,
+                 pool: int) -> State:
+    """Shapes of `new_state` with maps that fit the targets."""
+    mapped = [target for target in targets if not target.same]
+
+    def begin(images: Array) -> State:
+        seen = student.features(images[0], tuple({target.student for target in mapped}))
+        true = truths(teachers, mapped, images[0])
+        widths = {t.name: (seen[t.student].shape[-1], true[t.name].shape[-1]) for t in mapped}
+        heads = {name: {"kernel": jnp.zeros(shape), "bias": jnp.zeros(shape[1:])}
+                 for name, shape in widths.items()}
+        return new_state(student, student.params, heads, targets, images, pool)
+
+    return jax.eval_shape(begin, images)
 
 
 def revive(student: Weights, params: Any, heads: Any, targets: Sequence[Target], images: Array,

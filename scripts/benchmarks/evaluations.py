@@ -1,6 +1,8 @@
 """One variant of one row of scripts/benchmark.py in JAX, on the project's own operations.
 
-Usage: benchmark_jax.py ROW SIZE PRECISION FORM, where FORM is "call" (one evaluation per call) or "loop"
+    python -m benchmarks.evaluations ROW SIZE PRECISION FORM
+
+FORM is "call" (one evaluation per call) or "loop"
 (four inside one program, as the solvers do).
 """
 
@@ -12,12 +14,12 @@ import time
 from functools import partial
 from typing import Any
 
-import benchmark_common as common
 import jax
 import jax.numpy as jnp
 import optax
 from jax import Array, lax
 
+from benchmarks import common
 from jaxstyle import ops
 from jaxstyle.backbones import VGG
 from jaxstyle.backbones.perceptual import Weights

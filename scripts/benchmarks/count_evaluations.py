@@ -1,6 +1,6 @@
 """How often solvers evaluate the objective per step, alone and with lanes in lock step.
 
-    python scripts/count_evaluations.py PHOTO PAINTING --weights NAME [--size 64] [--steps 30] [--lanes 4]
+    scripts/benchmark.py count-evaluations PHOTO PAINTING --weights NAME [--size 64] [--steps 30] [--lanes 4]
 
 Under `vmap` a line search runs until the last lane is content, and both branches of every decision are
 computed, so every lane pays for the longest. Evaluations are counted where they happen, by a callback of the
@@ -17,9 +17,9 @@ import numpy as np
 from jaxstyle import References, Stage, load, load_weights, recipes, replace
 from jaxstyle.pytrees import stack
 from jaxstyle.solvers import Adam, ArmijoLbfgs, Lbfgs, OptaxLbfgs, begin_search, search_step
-from jaxstyle.transfer.inputs import first_image, sized
+from jaxstyle.transfer.inputs import sized
 from jaxstyle.transfer.objective import objective
-from jaxstyle.transfer.program import aim, network_for
+from jaxstyle.transfer.program import Program, network_for
 
 SOLVERS = {"Adam": Adam(), "ArmijoLbfgs": ArmijoLbfgs(), "jaxopt backtracking": Lbfgs(),
            "optax zoom": OptaxLbfgs(), "jaxopt zoom": Lbfgs(linesearch="zoom")}
@@ -40,20 +40,20 @@ def main() -> None:
     ratios = [{"terms.style.weight": 10.0 ** (1 + i)} for i in range(given.lanes)]
     count = 0
 
-    def counted(weights, terms, aims, x):
+    def counted(weights, terms, targets, x, memory):
         def note(_: np.ndarray) -> None:
             nonlocal count
             count += 1
 
-        value, parts = objective(weights, terms, aims, x)
+        value, left = objective(weights, terms, targets, x, memory)
         jax.debug.callback(note, jax.lax.stop_gradient(value))
-        return value, parts
+        return value, left
 
     def run(weights, recipe):
-        aims = aim(weights, references, recipe, 0)
-        x = first_image(sized(references, recipe.stages[0], 1.0), recipe.start, recipe.seed)
-        fun = partial(counted, weights, recipe.terms, aims)
-        search = begin_search(recipe.solver, fun, x)
+        program = Program(weights, sized(references, recipe.stages[0], 1.0), recipe, 0)
+        x = program.first()
+        fun = partial(counted, weights, recipe.terms, program.targets(x))
+        search = begin_search(recipe.solver, fun, x, {})
         return jax.lax.fori_loop(0, given.steps, lambda _, at: search_step(recipe.solver, fun, at),
                                  search).best.value
 
@@ -77,6 +77,3 @@ def main() -> None:
         print(f"{name:20} {compiled:9.1f} {np.mean([a[0] for a in alone]):6.2f} {lock:9.2f}  {losses}",
               flush=True)
 
-
-if __name__ == "__main__":
-    main()

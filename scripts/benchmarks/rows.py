@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-HERE = Path(__file__).parent
+SCRIPTS = Path(__file__).parents[1]
+"""Where workers find the package `benchmarks`."""
 TOLERANCE = {"float32": 2e-3, "bfloat16": 5e-2}
 BOTH = tuple(TOLERANCE)
 SOLVERS = ("ArmijoLbfgs", "Lbfgs", "OptaxLbfgs", "ScipyLbfgsb")
@@ -79,14 +80,14 @@ def variants(row: Row, options: argparse.Namespace) -> Commands:
     return make(row, [row.name, str(row.size), row.precision], theirs, options)
 
 
-def script(name: str) -> list[str]:
+def program(name: str) -> list[str]:
     """A program of ours."""
-    return [sys.executable, str(HERE / name)]
+    return [sys.executable, "-m", name]
 
 
 def call_variants(row: Row, arguments: list[str], theirs: list[str], options: argparse.Namespace) -> Commands:
     """Rows of one compiled function."""
-    ours = [*script("benchmark_jax.py"), *arguments]
+    ours = [*program("benchmarks.evaluations"), *arguments]
     found = {"jax": ([*ours, "call"], {"JAXSTYLE_OPS": "fast"})}
     if row.name == "gatys":
         found["jax, 4 steps a call"] = ([*ours, "loop"], {"JAXSTYLE_OPS": "fast"})
@@ -95,7 +96,7 @@ def call_variants(row: Row, arguments: list[str], theirs: list[str], options: ar
     if theirs:
         forms = {"patches": ("naive", "diagonal"), "patch-t": ("naive",)}.get(row.name[:7],
                                                                                ("nchw", "channels-last"))
-        found |= {f"torch, {form}": ([*theirs, str(HERE / "benchmark_torch.py"), *arguments, form], {})
+        found |= {f"torch, {form}": ([*theirs, "-m", "benchmarks.torch_evaluations", *arguments, form], {})
                   for form in forms}
     return found
 
@@ -104,11 +105,11 @@ def solver_variants(row: Row, arguments: list[str], theirs: list[str], options: 
                     ) -> Commands:
     """Every L-BFGS with two histories."""
     histories = (10, 50)
-    found: Commands = {f"{name} {n}": ([*script("benchmark_search.py"), *arguments, f"{name} {n}"], {})
+    found: Commands = {f"{name} {n}": ([*program("benchmarks.searches"), *arguments, f"{name} {n}"], {})
                        for name in SOLVERS for n in histories}
     if theirs:
         found |= {f"torch, {form} {n}": (
-            [*theirs, str(HERE / "benchmark_torch_search.py"), *arguments, f"{form} {n}"], {})
+            [*theirs, "-m", "benchmarks.torch_searches", *arguments, f"{form} {n}"], {})
             for form in ("nchw", "channels-last") for n in histories}
     return found
 
@@ -134,12 +135,12 @@ def sweep_variants(row: Row, arguments: list[str], theirs: list[str], options: a
         "a device per core, fewer threads": ("default", fewer_threads),
     }
     found: Commands = {
-        name: ([*script("benchmark_search.py"), *arguments, form, *lanes,
+        name: ([*program("benchmarks.searches"), *arguments, form, *lanes,
                 *(["--cores", "1"] if name.endswith("on one core") else [])], {"XLA_FLAGS": flags})
         for name, (form, flags) in forms.items() if not form.isdigit() or int(form) <= options.lanes}
     if theirs:
         found |= {f"torch, {form}": (
-            [*theirs, str(HERE / "benchmark_torch_search.py"), *arguments, form, *lanes], {})
+            [*theirs, "-m", "benchmarks.torch_searches", *arguments, form, *lanes], {})
             for form in ("nchw", "channels-last")}
     return found
 
@@ -156,5 +157,5 @@ def run_variants(row: Row, arguments: list[str], theirs: list[str], options: arg
                  "jaxstyle stylize, warm cache": "warm"}
     more = ["--steps", str(options.steps), "--lanes", str(options.lanes), "--weights", options.weights,
             *(["--torch-python", *theirs] if theirs else [])]
-    return {name: ([*script("benchmark_runs.py"), *arguments, form, *more], {})
+    return {name: ([*program("benchmarks.runs"), *arguments, form, *more], {})
             for name, form in forms.items()}

@@ -1,6 +1,6 @@
 """What the rows of scripts/benchmark.py would take at the measured peaks of a machine, from their shapes.
 
-    scripts/roofline.py [--json TABLE.json] [--rows gatys ...]
+    scripts/benchmark.py roofline [--json TABLE.json] [--rows gatys ...]
 
 FLOPs are counted for the plain (direct) computation and as computed here (Winograd, sums along diagonals).
 Bytes: the least (every input, weight and activation read once and written once, each way) and those of the
@@ -20,10 +20,10 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-import benchmark_common as common
-from benchmark_jax import peaks
-from benchmark_rows import BOTH, WORK, Row
-from roofline_parts import Part, parts
+from benchmarks import common
+from benchmarks.evaluations import peaks
+from benchmarks.roofline_parts import Part, parts
+from benchmarks.rows import BOTH, WORK, Row
 
 
 def line(name: str, some: list[Part], machine: dict[str, float], precision: str, measured: float = 0.0
@@ -68,6 +68,3 @@ def main() -> None:
                 chosen = [p for p in some if p.name == part]
                 print(line(f"· {part}", chosen, data["machine"], row.precision))
 
-
-if __name__ == "__main__":
-    main()

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import distill_optim as optim
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from distill import optim
 from jaxstyle import ops
 from jaxstyle.backbones import VGG
 from jaxstyle.backbones.perceptual import Weights

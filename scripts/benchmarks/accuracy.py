@@ -1,9 +1,10 @@
-#!/usr/bin/env python
 """How exact losses and gradients are in each precision, as a Markdown table.
 
-Usage: scripts/accuracy.py [SIZE …]. The objective is that of the row `gatys` of scripts/benchmark.py; the
-truth is the plain operations in float64. Errors are relative: of the loss, of the gradient in the Euclidean
-norm, and of the gradient by medians, which single rectifiers that switch by rounding do not move.
+    scripts/benchmark.py accuracy [SIZE …]
+
+The objective is that of the row `gatys`; the truth is the plain operations in float64. Errors are relative:
+of the loss, of the gradient in the Euclidean norm, and of the gradient by medians, which single rectifiers
+that switch by rounding do not move.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from __future__ import annotations
 import os
 import sys
 
-import benchmark_common as common
 import jax
 import jax.numpy as jnp
 import numpy as np
-from benchmark_jax import GATYS, raw_weights
 
+from benchmarks import common
+from benchmarks.evaluations import GATYS, raw_weights
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.references import References
 from jaxstyle.transfer.objective import objective, targets
@@ -55,6 +56,3 @@ def main() -> None:
                 print(f"| {size} | {pooling} | {name} | "
                       f"{' | '.join(f'{error:.1e}' for error in errors)} |", flush=True)
 
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Measure a slim VGG-19: `python scripts/evaluate_slim.py features|styles|speed …`; prints JSON.
+"""Measure a slim VGG-19: `python scripts/distill.py evaluate features|styles|speed …`; prints JSON.
 
 `features`: on held-out pictures, how well a linear 1×1 map (fitted on training pictures) of each network's
 features predicts the teacher's, and how alike their Gram matrices are. `styles`: pictures stylised with each
@@ -14,8 +14,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import distill_data as data
-import distill_regress as regress
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -23,6 +21,8 @@ import numpy as np
 from jax import Array
 from PIL import Image
 
+from distill import data, regress
+from distill.targets import LAYERS
 from jaxstyle.backbones import VGG
 from jaxstyle.backbones.perceptual import Weights, random_weights
 from jaxstyle.errors import JaxstyleError
@@ -36,7 +36,6 @@ from jaxstyle.transfer.program import network_for
 from jaxstyle.transfer.recipe import Recipe, Stage
 from jaxstyle.weights.store import load_weights
 
-LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2", "relu5_1")
 JUDGES = {
     "GoogLeNet": (("inception_3b/output", "inception_4c/output"),
                   ("conv2/relu_3x3", "inception_3b/output", "inception_4c/output")),
@@ -253,14 +252,14 @@ def speed(args: argparse.Namespace) -> dict[str, Any]:
     full = random_weights(0, VGG(border="reflect"))
     for name, weights in {"full VGG-19": full, **{n: load_weights(n) for n in args.networks}}.items():
         ready = network_for(weights, DEFAULT)
-        aims = jax.jit(targets)(ready, references, DEFAULT.terms)
+        wanted = jax.jit(targets)(ready, references, DEFAULT.terms)
         fun = jax.jit(jax.value_and_grad(objective, argnums=3, has_aux=True)).lower(
-            ready, DEFAULT.terms, aims, image).compile()
-        runs[Path(name).stem if name in args.networks else name] = (fun, ready, aims)
+            ready, DEFAULT.terms, wanted, image).compile()
+        runs[Path(name).stem if name in args.networks else name] = (fun, ready, wanted)
     for _ in range(args.repeats + 1):
-        for name, (fun, ready, aims) in runs.items():
+        for name, (fun, ready, wanted) in runs.items():
             started = time.perf_counter()
-            jax.block_until_ready(fun(ready, DEFAULT.terms, aims, image))
+            jax.block_until_ready(fun(ready, DEFAULT.terms, wanted, image))
             times.setdefault(name, []).append(time.perf_counter() - started)
     return {name: {"median": float(np.median(t[1:])), "least": min(t[1:])} for name, t in times.items()}
 
@@ -294,9 +293,3 @@ def main(arguments: list[str] | None = None) -> None:
     args.out.write_text(json.dumps(found, indent=1))
     print(args.out.read_text())
 
-
-if __name__ == "__main__":
-    try:
-        main()
-    except JaxstyleError as error:
-        raise SystemExit(f"error: {error}") from None

@@ -13,9 +13,7 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image
 
-from jaxstyle.errors import JaxstyleError
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+from jaxstyle.images.folder import pictures_in
 
 
 def split(folders: list[Path], every: int, exclude: tuple[str, ...]) -> tuple[list[Path], list[Path]]:
@@ -27,9 +25,7 @@ def split(folders: list[Path], every: int, exclude: tuple[str, ...]) -> tuple[li
     """
     train, held = [], []
     for folder in folders:
-        paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
-        if not paths:
-            raise JaxstyleError(f"{folder}: no pictures ({', '.join(SUFFIXES)}) in this folder")
+        paths = pictures_in(folder)
         for index, path in enumerate(paths):
             left_out = len(paths) > 100 and every and index % every == 0
             (held if left_out or any(e in path.stem for e in exclude) else train).append(path)
