@@ -59,11 +59,11 @@ def soften(mask: Array, radius: int) -> Array:
 
     The mask is shrunk by as much as its box mean then widens it, so that what was unsure weighs nothing.
     """
-    size = 2 * radius + 1
+    height, width = mask.shape
+    near = range(2 * radius + 1)
     padded = jnp.pad(mask, radius, mode="edge")
-    rows = jnp.stack([padded[i:i + mask.shape[0]] for i in range(size)])
-    shrunk = jnp.pad(rows.min(axis=0), ((0, 0), (0, 0)))
-    shrunk = jnp.stack([shrunk[:, i:i + mask.shape[1]] for i in range(size)]).min(axis=0)
+    rows = jnp.stack([padded[i:i + height] for i in near]).min(axis=0)
+    shrunk = jnp.stack([rows[:, i:i + width] for i in near]).min(axis=0)
     padded = jnp.pad(shrunk, radius, mode="edge")
-    sums = sum(padded[i:i + mask.shape[0]] for i in range(size))
-    return sum(sums[:, i:i + mask.shape[1]] for i in range(size)) / size**2
+    rows = jnp.stack([padded[i:i + height] for i in near]).mean(axis=0)
+    return jnp.stack([rows[:, i:i + width] for i in near]).mean(axis=0)
