@@ -1,10 +1,11 @@
 """Draws a clip of moving shapes over a textured ground, with exactly known flow, or a longer one with sound.
 
     python scripts/draw_clip.py frames DIR --frames 48      pictures, and .flo files of the true flow
-    python scripts/draw_clip.py sound clip.mp4 --seconds 10  24 frames per second, a tone that changes each second
+    python scripts/draw_clip.py sound clip.mp4 --seconds 10  24 frames per second, a tone that changes each
+    second
 
-Every surface carries a texture of its own coordinates and moves rigidly, so that the flow between two frames is
-known exactly, and so is what becomes visible.
+Every surface carries a texture of its own coordinates and moves rigidly, so that the flow between two frames
+is known exactly, and so is what becomes visible.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ HEIGHT, WIDTH, RATE, SOUND_RATE = 192, 256, 24, 48_000
 
 
 class Surface(NamedTuple):
-    """A textured thing: its pose over time (centre x, y at frame 0, velocity, turn per frame) and its shape."""
+    """A textured thing: its pose over time (centre x, y at frame 0, velocity, turn per frame) and its
+    shape."""
 
     centre: tuple[float, float]
     velocity: tuple[float, float]
@@ -41,7 +43,8 @@ SURFACES = (
 
 
 def pose(surface: Surface, time: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rotation matrix and centre (x, y) of a surface at a frame; shapes swing to and fro and so stay in view."""
+    """Rotation matrix and centre (x, y) of a surface at a frame; shapes swing to and fro and so stay in
+    view."""
     swing = 30 * np.sin(time / 30) if max(surface.half) else time
     centre = np.array(surface.centre) * (width, height) + np.array(surface.velocity) * swing * height / HEIGHT
     angle = surface.turn * time
@@ -89,7 +92,7 @@ def draw(time: int, height: int = HEIGHT, width: int = WIDTH, fine: int = 2) -> 
     total = np.zeros((height, width, 3))
     for dx in (np.arange(fine) + 0.5) / fine - 0.5:
         for dy in (np.arange(fine) + 0.5) / fine - 0.5:
-            places = grid(height, width) + (dx, dy)
+            places = grid(height, width) + np.array([dx, dy])
             top = layers(time, height, width, places)
             for number, surface in enumerate(SURFACES):
                 turn, centre = pose(surface, time, height, width)
@@ -98,7 +101,8 @@ def draw(time: int, height: int = HEIGHT, width: int = WIDTH, fine: int = 2) -> 
 
 
 def flow(time: int, other: int, height: int = HEIGHT, width: int = WIDTH) -> tuple[np.ndarray, np.ndarray]:
-    """True flow from the frame at `time` to that at `other`, float32 `[H, W, 2]`, and what is seen in both."""
+    """True flow from the frame at `time` to that at `other`, float32 `[H, W, 2]`, and what is seen in
+    both."""
     places = grid(height, width)
     top, moved = layers(time, height, width, places), np.zeros((height, width, 2))
     for number, surface in enumerate(SURFACES):
@@ -116,8 +120,9 @@ def frames(folder: Path, frames: int = 48, height: int = HEIGHT, width: int = WI
     for time in range(frames):
         save(folder / f"{time + 1:04d}.png", draw(time, height, width))
         if time:
-            write_flo(folder / "flow" / f"backward_{time + 1}_{time}.flo", flow(time, time - 1, height, width)[0])
-            write_flo(folder / "flow" / f"forward_{time}_{time + 1}.flo", flow(time - 1, time, height, width)[0])
+            for name, pair in (("backward", (time, time - 1)), ("forward", (time - 1, time))):
+                path = folder / "flow" / f"{name}_{pair[0] + 1}_{pair[1] + 1}.flo"
+                write_flo(path, flow(*pair, height, width)[0])
 
 
 def sound(path: Path, seconds: float = 10, height: int = HEIGHT, width: int = WIDTH) -> None:

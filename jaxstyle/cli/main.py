@@ -16,6 +16,7 @@ from jaxstyle.cli.replay import Replay
 from jaxstyle.cli.stylize import Stylize
 from jaxstyle.cli.sweep import Report, Sweep
 from jaxstyle.cli.tune import Tune
+from jaxstyle.cli.video import Video
 from jaxstyle.cli.weights import WeightsCommand
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.transfer.platform import use_compilation_cache
@@ -24,6 +25,7 @@ Command = (
     Annotated[Stylize, subcommand("stylize")]
     | Annotated[Sweep, subcommand("sweep")]
     | Annotated[Tune, subcommand("tune")]
+    | Annotated[Video, subcommand("video")]
     | Annotated[Report, subcommand("report")]
     | Annotated[Replay, subcommand("replay")]
     | Annotated[Recipes, subcommand("recipes")]

@@ -9,6 +9,6 @@ from jaxstyle.losses.temporal import Temporal, temporal_loss
 TERMS = (Content, Gram, Patches, TotalVariation, Pixel, Range, Temporal)
 
 __all__ = [
-    "TERMS", "Content", "Gram", "Patches", "Pixel", "Range", "Temporal", "TotalVariation", "content_loss", "gram_loss",
-    "gram_matrix", "patch_loss", "range_penalty", "temporal_loss", "total_variation",
+    "TERMS", "Content", "Gram", "Patches", "Pixel", "Range", "Temporal", "TotalVariation", "content_loss",
+    "gram_loss", "gram_matrix", "patch_loss", "range_penalty", "temporal_loss", "total_variation",
 ]

@@ -51,7 +51,8 @@ class Temporal:
         """The earlier frames, each `[H, W, 4]`: red, green, blue, weight."""
         for earlier in references.earlier:
             if earlier.shape[-1] != 4:
-                raise JaxstyleError(f"an earlier frame is [H, W, 4] with its weights, not {list(earlier.shape)}")
+                raise JaxstyleError("an earlier frame is [H, W, 4] with its weights, not "
+                                    f"{list(earlier.shape)}")
         return references.earlier
 
     def loss(self, image: Array, features: dict[str, Array], target: tuple[Array, ...]) -> Array:

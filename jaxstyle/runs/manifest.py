@@ -13,7 +13,6 @@ from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.images.files import load
 from jaxstyle.pytrees import pytree, static, to_json
 from jaxstyle.references import References
-from jaxstyle.transfer.recipe import Recipe
 from jaxstyle.weights.store import sha256
 
 TEXT_KEY = "jaxstyle"
@@ -42,7 +41,7 @@ def load_references(files: Files) -> References:
     )
 
 
-def manifest(recipe: Recipe, files: Files, weights: Weights, **outcome: Any) -> dict[str, Any]:
+def manifest(recipe: Any, files: Files, weights: Weights, **outcome: Any) -> dict[str, Any]:
     """Everything that made a result, ready for JSON; `outcome` adds what came of it."""
     def entry(path: str | None) -> dict[str, str] | None:
         return None if path is None else {"path": str(Path(path).resolve()), "sha256": sha256(path)}
@@ -58,11 +57,16 @@ def manifest(recipe: Recipe, files: Files, weights: Weights, **outcome: Any) -> 
         "recipe": to_json(recipe),
         "references": references,
         "weights": identity(weights),
-        "versions": {"python": platform.python_version(),
-                     **{name: version(name) for name in ("jaxstyle", "jax", "jaxlib", "jaxopt", "optax")}},
+        "versions": versions(),
         "device": device_name(),
         **outcome,
     }
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the libraries that results depend on."""
+    return {"python": platform.python_version(),
+            **{name: version(name) for name in ("jaxstyle", "jax", "jaxlib", "jaxopt", "optax")}}
 
 
 def identity(weights: Weights) -> dict[str, str]:

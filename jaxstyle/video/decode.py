@@ -25,7 +25,8 @@ LATE = Fraction(1, 2)
 @dataclass(frozen=True)
 class Scan:
     """What the packets of a file say, without decoding: `times` of its frames in seconds, ascending; `last`:
-    duration of the last; `time_base`; the size of an upright frame in square pixels; the number of `sounds`."""
+    duration of the last; `time_base`; the size of an upright frame in square pixels; the number of
+    `sounds`."""
 
     times: tuple[Fraction, ...]
     last: Fraction
@@ -72,7 +73,8 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
             kinds = sorted({stream.type for stream in container.streams} - {"video"})
             raise JaxstyleError(f"{path}: has no video stream (only {', '.join(kinds) or 'nothing'})")
         if streams[0].codec_context is None:
-            raise JaxstyleError(f"{path}: its video has a codec that this FFmpeg does not know; convert it first")
+            raise JaxstyleError(f"{path}: its video has a codec that this FFmpeg does not know; "
+                                "convert it first")
         try:
             yield container, streams[0]
         except av.error.FFmpegError as error:
@@ -112,8 +114,8 @@ def scan(path: Path) -> Scan:
     short = claimed is not None and reached - start < Fraction(claimed, 1_000_000) - LATE
     if broken or short or len(times) < 0.9 * promised:
         raise JaxstyleError(f"{path}: is truncated or damaged after {float(reached - start):.2f} s"
-                            f"{'' if claimed is None else f' of {claimed / 1e6:.2f} s'}; copy it again, or cut it "
-                            "there with FFmpeg")
+                            f"{'' if claimed is None else f' of {claimed / 1e6:.2f} s'}; copy it again, or "
+                            "cut it there with FFmpeg")
     height, width = first_shape(path)
     order = sorted(range(len(times)), key=times.__getitem__)
     return Scan(times=tuple(times[i] for i in order), last=durations[order[-1]] or 1 / rate, time_base=base,
@@ -151,8 +153,8 @@ def frames(path: Path, times: Sequence[Fraction], height: int, width: int) -> It
             now = frame.pts * stream.time_base
             shape = shape or (frame.height, frame.width)
             if (frame.height, frame.width) != shape:
-                raise JaxstyleError(f"{path}: changes its size at {float(now - start):.2f} s, from {shape[1]}×"
-                                    f"{shape[0]} to {frame.width}×{frame.height}; cut it there (end)")
+                raise JaxstyleError(f"{path}: changes its size at {float(now - start):.2f} s, from "
+                                    f"{shape[1]}×{shape[0]} to {frame.width}×{frame.height}; cut it there (end)")
             if now < want:
                 continue
             yield resized(upright(pixels(frame), frame), height, width)
@@ -163,8 +165,8 @@ def frames(path: Path, times: Sequence[Fraction], height: int, width: int) -> It
 
 
 def pixels(frame: Any) -> np.ndarray:
-    """The pixels of a decoded frame in sRGB, uint8 `[H, W, 3]`: its own colour matrix and range, or those that
-    players assume where it says nothing."""
+    """The pixels of a decoded frame in sRGB, uint8 `[H, W, 3]`: its own colour matrix and range, or those
+    that players assume where it says nothing."""
     av = pyav()
     matrix = int(frame.colorspace)
     if matrix == UNSPECIFIED or matrix > BT2020_CL:

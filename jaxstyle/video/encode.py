@@ -69,12 +69,13 @@ def writer(target: Target) -> Iterator[Append]:
     there is nothing of that name that was not there before.
 
     Raises:
-      JaxstyleError: odd sizes, which the codecs cannot hold; sound that the container cannot hold; a full disk.
+      JaxstyleError: odd sizes, which the codecs cannot hold; sound that the container cannot hold; a full
+        disk.
     """
     check_target(target.path)
     if target.height % 2 or target.width % 2:
-        raise JaxstyleError(f"{target.path}: {target.width}×{target.height} pixels: video files take even sizes "
-                            "only; choose another size, or write a folder of frames")
+        raise JaxstyleError(f"{target.path}: {target.width}×{target.height} pixels: video files take even "
+                            "sizes only; choose another size, or write a folder of frames")
     av, final = pyav(), Path(os.path.realpath(target.path))
     temporary = final.parent / f".jaxstyle-{secrets.token_hex(8)}.tmp"
     kind, _, _ = CODECS[target.path.suffix.lower()]
@@ -93,8 +94,8 @@ def writer(target: Target) -> Iterator[Append]:
         _flush(temporary)
         os.replace(temporary, final)
     except (av.error.FFmpegError, OSError) as error:
-        raise JaxstyleError(f"{target.path}: cannot be written ({reason(error)}); check the space on its disk and "
-                            "the permissions of its folder") from error
+        raise JaxstyleError(f"{target.path}: cannot be written ({reason(error)}); check the space on its disk "
+                            "and the permissions of its folder") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -151,7 +152,7 @@ def _sound_copier(stack: ExitStack, output: Any, target: Target) -> CopySound:
             copies[stream.index] = output.add_stream_from_template(stream)
         except (ValueError, pyav().error.FFmpegError) as error:
             raise JaxstyleError(f"{target.path}: {target.path.suffix} cannot hold the sound "
-                                f"({stream.codec_context.name}); write .mkv, or leave the sound out") from error
+                                f"({stream.codec_context.name}); write .mkv, or leave it out") from error
     packets = _sound_packets(container, sound)
     waiting = [next(packets, None)]
 

@@ -1,7 +1,7 @@
 """Optical flow between two frames: estimated by OpenCV's DIS, or read from .flo files.
 
-DIS: Kroeger, Timofte, Dai & Van Gool 2016, "Fast optical flow using dense inverse search". Estimates are kept on
-disk, one file for each pair, under a hash of its pixels.
+DIS: Kroeger, Timofte, Dai & Van Gool 2016, "Fast optical flow using dense inverse search". Estimates are kept
+on disk, one file for each pair, under a hash of its pixels.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxstyle.atomic import write_whole
@@ -104,7 +105,8 @@ def given(folder: Path, earlier: Frame, later: Frame) -> Flows:
         if abs(across - down) * min(width, height) > 2:
             raise JaxstyleError(f"{folder / name}: is {flow.shape[1]}×{flow.shape[0]}, which are not the "
                                 f"proportions of the frames, {width}×{height}")
-        found.append(flow if flow.shape[:2] == (height, width) else np.asarray(resize_flow(flow, height, width)))
+        same = flow.shape[:2] == (height, width)
+        found.append(flow if same else np.asarray(resize_flow(jnp.asarray(flow), height, width)))
     return found[0], found[1]
 
 

@@ -1,8 +1,8 @@
 """Optical flow between two frames: where it can be trusted, and at another size.
 
-A flow field is `[H, W, 2]`: `flow[y, x] = (u, v)`, pixels to the right and downwards. *Backward* flow belongs to
-the later frame and points into the earlier one, *forward* flow the other way. After Ruder, Dosovitskiy & Brox
-2016, "Artistic style transfer for videos", section 4.1 (thresholds of Sundaram, Brox & Keutzer 2010).
+A flow field is `[H, W, 2]`: `flow[y, x] = (u, v)`, pixels to the right and downwards. *Backward* flow belongs
+to the later frame and points into the earlier one, *forward* flow the other way. After Ruder, Dosovitskiy &
+Brox 2016, "Artistic style transfer for videos", section 4.1 (thresholds of Sundaram, Brox & Keutzer 2010).
 """
 
 from __future__ import annotations

@@ -117,7 +117,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         data = json.loads((folder / MANIFEST).read_text())
     except (OSError, ValueError):
-        raise JaxstyleError(f"{folder}: is not empty and holds no video by jaxstyle (no readable {MANIFEST})") from None
+        raise JaxstyleError(f"{folder}: is not empty and holds no video by jaxstyle (no readable "
+                            f"{MANIFEST})") from None
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise JaxstyleError(f"{folder}: its manifest is not of the format {FORMAT}")
     return data

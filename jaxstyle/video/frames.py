@@ -114,7 +114,8 @@ def numbered(folder: Path) -> list[tuple[int, Path]]:
     for path in pictures:
         digits = re.findall(r"\d+", path.stem)
         if not digits:
-            raise JaxstyleError(f"{path}: has no number in its name, so its place among the frames is unknown")
+            raise JaxstyleError(f"{path}: has no number in its name, so its place among the frames is not "
+                                "known")
         number = int(digits[-1])
         if number in found:
             raise JaxstyleError(f"{path}: has the same number as {found[number].name}; remove one of them")
@@ -155,16 +156,16 @@ def read(source: Source, height: int, width: int) -> Iterator[Frame]:
         yield Frame(number, time - source.times[0], image)
         count += 1
     if count < len(source.times):
-        raise JaxstyleError(f"{source.path}: only {count} of {len(source.times)} frames can be decoded; the file "
-                            "is damaged or truncated, leave its end out (end)")
+        raise JaxstyleError(f"{source.path}: only {count} of {len(source.times)} frames can be decoded; the "
+                            "file is damaged or truncated, leave its end out (end)")
 
 
 def _pictures(source: Source, height: int, width: int) -> Iterator[np.ndarray]:
     for path in source.pictures:
         image = load(path)
         if image.shape[:2] != (source.height, source.width):
-            raise JaxstyleError(f"{path}: is {image.shape[1]}×{image.shape[0]} pixels, but the first frame is "
-                                f"{source.width}×{source.height}; give all the same size")
+            raise JaxstyleError(f"{path}: is {image.shape[1]}×{image.shape[0]} pixels, but the first frame "
+                                f"is {source.width}×{source.height}; give all the same size")
         yield decode.resized(np.rint(image * 255).astype(np.uint8), height, width)
 
 

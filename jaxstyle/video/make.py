@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
@@ -27,7 +27,8 @@ class Job:
     """A video to be made.
 
     Attributes:
-      source, selection: where frames come from; output: a video file or a folder; height, width: of the results.
+      source, selection: where frames come from; output: a video file or a folder; height, width: of the
+        results.
       paint, offsets, cut: see `sequence.walk`; flow_of: flow between frames; measure: the flicker, too.
       crf: constant rate factor of the encoder; sound: whether it is copied; manifest: what made the video.
     """
@@ -47,7 +48,7 @@ class Job:
     sound: bool = True
 
 
-def make(job: Job, done: Callable[[int], np.ndarray | None] | None = None) -> Iterator[Painted]:
+def make(job: Job, done: Callable[[int], np.ndarray | None] | None = None) -> Generator[Painted, None, None]:
     """Paints, writes and yields frame after frame; those that are there already are taken as they are.
 
     The work folder must have been begun (`folder.begin`). When the generator ends, the video is there.
@@ -72,9 +73,9 @@ def make(job: Job, done: Callable[[int], np.ndarray | None] | None = None) -> It
                 append(painted.image, times[index], ends[index] - times[index])
 
         put = stack.enter_context(behind(write))
-        painted_frames = walk(read(source, job.height, job.width), job.paint, job.flow_of, offsets=job.offsets,
-                              cut=job.cut, measure=job.measure, done=done or there)
-        for index, painted in enumerate(painted_frames):
+        running = walk(read(source, job.height, job.width), job.paint, job.flow_of, offsets=job.offsets,
+                       cut=job.cut, measure=job.measure, done=done or there)
+        for index, painted in enumerate(running):
             put(index, painted)
             yield painted
     files.tidy(work)

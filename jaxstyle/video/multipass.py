@@ -1,4 +1,5 @@
-"""Several sweeps over a video, forwards and backwards in turn (Ruder, Dosovitskiy & Brox 2016, section 4.3)."""
+"""Several sweeps over a video, forwards and backwards in turn (Ruder, Dosovitskiy & Brox 2016, section
+4.3)."""
 
 from __future__ import annotations
 
@@ -41,14 +42,14 @@ def blended(before: Array, warped: Array, weights: Array, blend: Any) -> Array:
 
 
 def sweep(
-    weights: Weights, styles: tuple[Any, ...], recipe: VideoRecipe, source: Source, flow_of: FlowOf, work: Path,
-    shape: tuple[int, int],
+    weights: Weights, styles: tuple[Any, ...], recipe: VideoRecipe, source: Source, flow_of: FlowOf,
+    work: Path, shape: tuple[int, int],
 ) -> Iterator[tuple[int, int]]:
     """Makes the results of all passes; yields the numbers of the pass and of the frame that is done.
 
     Each frame is run on its own in the first pass; then forwards and backwards in turn from a blend of its
-    own and its neighbour's result, with the temporal term in the later half of the passes (the authors leave it
-    out at first, too).
+    own and its neighbour's result, with the temporal term in the later half of the passes (the authors leave
+    it out at first, too).
     """
     originals = work / "pass-99"
     originals.mkdir(exist_ok=True)
@@ -69,8 +70,8 @@ def sweep(
 
 
 def _frame(
-    weights: Weights, styles: tuple[Any, ...], recipe: VideoRecipe, source: Source, flow_of: FlowOf, work: Path,
-    shape: tuple[int, int], number: int, index: int,
+    weights: Weights, styles: tuple[Any, ...], recipe: VideoRecipe, source: Source, flow_of: FlowOf,
+    work: Path, shape: tuple[int, int], number: int, index: int,
 ) -> np.ndarray:
     def original(i: int) -> Frame:
         return Frame(source.numbers[i], source.times[i], kept(work / "pass-99", i, shape))

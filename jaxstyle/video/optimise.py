@@ -23,8 +23,8 @@ from jaxstyle.video.recipe import VideoRecipe
 
 @dataclass(frozen=True)
 class Earlier:
-    """Another frame of the same scene: its pixels and its result, uint8 `[H, W, 3]`, the flow from the present
-    frame to it (`backward`) and from it (`forward`), float32 `[H, W, 2]`."""
+    """Another frame of the same scene: its pixels and its result, uint8 `[H, W, 3]`, the flow from the
+    present frame to it (`backward`) and from it (`forward`), float32 `[H, W, 2]`."""
 
     image: np.ndarray
     result: np.ndarray
@@ -44,7 +44,8 @@ def to_bytes(image: Any) -> np.ndarray:
 
 @jax.jit
 def moved(result: Array, backward: Array, forward: Array) -> tuple[Array, Array, Array]:
-    """A result uint8 `[H, W, 3]` moved along the flow, in [0, 1]; its weights c `[H, W]`; where it was seen."""
+    """A result uint8 `[H, W, 3]` moved along the flow, in [0, 1]; its weights c `[H, W]`; where it was
+    seen."""
     return (warp(to_float(result), backward), consistency(backward, forward),
             jnp.where(disoccluded(backward, forward), 0.0, 1.0))
 
@@ -58,7 +59,8 @@ def first_guess(content: Array, warped: tuple[Array, ...], seen: tuple[Array, ..
     return start
 
 
-def run_frame(weights: Weights, references: References, recipe: Recipe, tolerance: float, window: int) -> Snapshot:
+def run_frame(weights: Weights, references: References, recipe: Recipe, tolerance: float, window: int
+              ) -> Snapshot:
     """A run of the loop that ends when it is done, or when its last stage has settled."""
     losses: list[float] = []
     for snapshot in stylize_iter(weights, references, recipe, every=window):
@@ -100,7 +102,8 @@ def paint_frame(
 
 
 def with_earlier(content: Array, styles: tuple[Any, ...], earlier: Sequence[Earlier | None]) -> References:
-    """References of a frame that follows others; the missing ones weigh nothing, so that shapes never change."""
+    """References of a frame that follows others; the missing ones weigh nothing, so that shapes never
+    change."""
     none = jnp.zeros(content.shape[:2], content.dtype)
     found = [(content, none, none) if one is None else moved(one.result, one.backward, one.forward)
              for one in earlier]

@@ -40,7 +40,8 @@ class VideoRecipe:
         if offsets != sorted(set(offsets)) or any(offset < 1 for offset in offsets):
             raise JaxstyleError(f"offsets are frames back, ascending from 1, each once, not {self.offsets}")
         if self.passes < 1 or self.window < 1:
-            raise JaxstyleError(f"passes and window take numbers of at least 1, not {self.passes}, {self.window}")
+            raise JaxstyleError("passes and window take numbers of at least 1, not "
+                                f"{self.passes}, {self.window}")
         if self.passes > 1 and self.offsets != (1,):
             raise JaxstyleError("several passes look at the neighbouring frame only: offsets (1,)")
 
@@ -67,7 +68,8 @@ LONG_TERM = replace(QUICK, {"offsets": (1, 2, 4)})
 """Ours, looking back 1, 2 and 4 frames: what was hidden for a moment comes back as it was."""
 
 MULTI_PASS = replace(QUICK, {"passes": 7, "first": presets.with_steps(presets.DEFAULT, 60)})
-"""Ours in seven sweeps (Ruder et al., section 4.3): borders of the picture and disoccluded places look as the rest."""
+"""Ours in seven sweeps (Ruder et al., section 4.3): borders of the picture and disoccluded places look as the
+rest."""
 
 FRAME_BY_FRAME = replace(QUICK, {"offsets": ()})
 """Every frame on its own, by the default recipe: it pops."""
@@ -77,13 +79,13 @@ ARTISTIC_VIDEOS = VideoRecipe(
     following=consistent(presets.NEURAL_STYLE, 1e3 * 255**2, 1000),
     tolerance=1e-4,
 )
-"""Ruder, Dosovitskiy & Brox's program artistic-videos with its default flags: content 5, style 100, temporal 1000,
-total variation 1e-3, the first frame from noise with 2000 steps, the others from the moved result with 1000, each
-until the loss falls by less than 1e-4 of itself over 50 steps.
+"""Ruder, Dosovitskiy & Brox's program artistic-videos with its default flags: content 5, style 100, temporal
+1000, total variation 1e-3, the first frame from noise with 2000 steps, the others from the moved result with
+1000, each until the loss falls by less than 1e-4 of itself over 50 steps.
 
-The temporal weight is for pixels in 0..255 there and converted here. Deviations: those of `neural-style`, on whose
-terms it builds; disoccluded places start from the content (the program leaves there what the warp brings).
-Its weights are meant for Oxford's VGG-19 (`--weights vgg19`).
+The temporal weight is for pixels in 0..255 there and converted here. Deviations: those of `neural-style`, on
+whose terms it builds; disoccluded places start from the content (the program leaves there what the warp
+brings). Its weights are meant for Oxford's VGG-19 (`--weights vgg19`).
 """
 
 

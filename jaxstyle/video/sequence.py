@@ -55,7 +55,7 @@ def with_flows(frames: Iterable[Frame], flow_of: FlowOf, offsets: Sequence[int]
 
 
 @jax.jit
-def share_consistent(flows: Flows) -> tuple[Any, Any]:
+def share_consistent(flows: tuple[Any, Any]) -> tuple[Any, Any]:
     """The weights c `[H, W]`, and their mean."""
     weights = consistency(*flows)
     return weights, weights.mean()
@@ -80,7 +80,7 @@ def walk(
             share = float(mean)
         if is_cut := share < cut:
             known.clear()
-        image, facts = done(index), {}
+        image, facts = done(index), dict[str, float]()
         if fresh := image is None:
             earlier = [Earlier(known[-n][0].image, known[-n][1], *flows[n]) if n <= len(known) else None
                        for n in offsets]

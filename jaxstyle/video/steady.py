@@ -22,8 +22,8 @@ exp(−1/2): where colours differ more, the flow is wrong or the light has chang
 
 
 @jax.jit
-def steadied(image: Array, frame: Array, before: Array, result: Array, flows: tuple[Array, Array], strength: Any
-             ) -> Array:
+def steadied(image: Array, frame: Array, before: Array, result: Array, flows: tuple[Array, Array],
+             strength: Any) -> Array:
     """Blend of a new result and the moved earlier one, in regions that are consistent and look alike.
 
     Args:
