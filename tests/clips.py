@@ -56,7 +56,8 @@ def write_clip(path: Path, frames, *, rate=Fraction(24), pts=None, codec="libx26
         if tone is not None:
             wave = 0.2 * np.sin(np.arange(round(audio * 48_000)) / 30).astype(np.float32)
             for start in range(0, len(wave), 1024):
-                heard = av.AudioFrame.from_ndarray(wave[None, start:start + 1024], format="fltp", layout="mono")
+                part = wave[None, start:start + 1024]
+                heard = av.AudioFrame.from_ndarray(part, format="fltp", layout="mono")
                 heard.sample_rate, heard.pts, heard.time_base = 48_000, start, Fraction(1, 48_000)
                 output.mux(tone.encode(heard))
             output.mux(tone.encode())

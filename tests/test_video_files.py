@@ -82,8 +82,8 @@ def test_colour_matrix_and_range_are_respected(tmp_path, matrix, full):
 
 
 def test_what_is_written_is_what_players_show(tmp_path):
-    with writer(Target(path=tmp_path / "o.mp4", height=48, width=64, rate=Fraction(25), time_base=Fraction(1, 25),
-                       metadata={"jaxstyle": "made"})) as append:
+    with writer(make_target(tmp_path / "o.mp4", rate=Fraction(25), time_base=Fraction(1, 25),
+                            metadata={"jaxstyle": "made"})) as append:
         for i in range(4):
             append(patches(), Fraction(i, 25), Fraction(1, 25))
     with av.open(str(tmp_path / "o.mp4")) as container:
@@ -146,7 +146,7 @@ def test_pixels_that_are_not_square_become_so(tmp_path):
 def test_a_folder_is_read_in_the_order_of_its_numbers(tmp_path):
     for number, image in zip((8, 9, 10), moving(3)):
         Image.fromarray(image).save(tmp_path / f"shot2_{number}.png")
-    source, frames = opened(tmp_path)
+    _, frames = opened(tmp_path)
     assert [frame.number for frame in frames] == [8, 9, 10] and frames[2].time == Fraction(2, 24)
     np.testing.assert_array_equal(frames[1].image, moving(3)[1])
 
@@ -286,8 +286,8 @@ def test_selections_that_make_no_sense(tmp_path, selection, message):
 
 
 def make_target(path: Path, **changes) -> Target:
-    return Target(**{"path": path, "height": 48, "width": 64, "rate": Fraction(24), "time_base": Fraction(1, 24),
-                     **changes})
+    return Target(**{"path": path, "height": 48, "width": 64, "rate": Fraction(24),
+                     "time_base": Fraction(1, 24), **changes})
 
 
 @pytest.mark.parametrize(("name", "changes", "message"), [
@@ -295,7 +295,8 @@ def make_target(path: Path, **changes) -> Target:
     ("no/o.mp4", {}, "cannot be written"),
 ])
 def test_bad_outputs_leave_nothing_behind(tmp_path, name, changes, message):
-    with pytest.raises(JaxstyleError, match=message), writer(make_target(tmp_path / name, **changes)) as append:
+    target = make_target(tmp_path / name, **changes)
+    with pytest.raises(JaxstyleError, match=message), writer(target) as append:
         append(patches(), Fraction(0), Fraction(1, 24))
     assert not list(tmp_path.iterdir())
 
@@ -325,10 +326,10 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (8, 48, 64, 3), np.uint8)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     try:
-        with pytest.raises(JaxstyleError, match="check the space"):
-            with writer(make_target(tmp_path / "o.mp4", crf=1)) as append:
-                for i in range(8):
-                    append(noise[i], Fraction(i, 24), Fraction(1, 24))
+        target = make_target(tmp_path / "o.mp4", crf=1)
+        with pytest.raises(JaxstyleError, match="check the space"), writer(target) as append:
+            for i in range(8):
+                append(noise[i], Fraction(i, 24), Fraction(1, 24))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, old)

@@ -71,7 +71,8 @@ def flows():
 def test_warp_is_the_loop_and_clamps_at_borders(x64):
     rng = np.random.default_rng(1)
     image, flow = rng.random((9, 12, 3)), rng.normal(0, 6, (9, 12, 2))
-    np.testing.assert_allclose(warp(jnp.asarray(image), jnp.asarray(flow)), looped_warp(image, flow), rtol=1e-12)
+    moved = warp(jnp.asarray(image), jnp.asarray(flow))
+    np.testing.assert_allclose(moved, looped_warp(image, flow), rtol=1e-12)
     np.testing.assert_array_equal(warp(jnp.asarray(image), jnp.zeros((9, 12, 2))), image)
     check_grads(lambda i: warp(i, jnp.asarray(flow)), (jnp.asarray(image),), order=1, modes=["rev"])
     np.testing.assert_array_equal(inside(jnp.full((2, 2, 2), 1e10)), False)
@@ -98,7 +99,8 @@ def test_masks_are_those_of_the_authors_program(shared):
 def test_true_flow_takes_the_second_frame_to_the_first(shared):
     folder = shared / "images/video/flyingchairs"
     for name in ("0", "1"):
-        first, second = (np.asarray(Image.open(folder / f"{name}img{i}.ppm"), np.float32) / 255 for i in (0, 1))
+        first, second = (np.asarray(Image.open(folder / f"{name}img{i}.ppm"), np.float32) / 255
+                         for i in (0, 1))
         moved = np.asarray(warp(jnp.asarray(second), jnp.asarray(read_flo(folder / f"{name}flow.flo"))))
         apart, before = np.abs(moved - first).mean(-1), np.abs(second - first).mean(-1)
         assert np.median(apart) < 0.01 and apart.mean() < 0.6 * before.mean()
@@ -194,7 +196,8 @@ def test_temporal_loss_is_the_loop_with_a_real_gradient(x64):
 
 
 def test_far_frames_count_only_where_no_closer_one_does():
-    near, middle, far = (jnp.asarray([values], jnp.float32) for values in ([1, 0, .5, 0], [1, 1, 1, 0], [1, 1, 1, 1]))
+    near, middle, far = (jnp.asarray([values], jnp.float32)
+                         for values in ([1, 0, .5, 0], [1, 1, 1, 0], [1, 1, 1, 1]))
     found = long_term_weights([near, middle, far])
     np.testing.assert_allclose(np.concatenate(found), [[1, 0, .5, 0], [0, 1, .5, 0], [0, 0, 0, 1]])
 

@@ -18,9 +18,10 @@ from jaxstyle.errors import JaxstyleError
 from jaxstyle.pytrees import replace
 from jaxstyle.transfer.settings import override
 from jaxstyle.video import folder as files
-from jaxstyle.video.make import Job, make, seconds
+from jaxstyle.video.encode import CODECS
+from jaxstyle.video.make import Job, make, read_recorded, seconds
 from jaxstyle.video.pictures import beside, strip_indices, thumbnail, write_flicker, write_strip
-from jaxstyle.video.plan import Plan, check_plan, job_from
+from jaxstyle.video.plan import Plan, check_plan, job_from, plan_from
 from jaxstyle.video.recipe import VideoRecipe, named
 from jaxstyle.weights.store import best_available
 
@@ -194,3 +195,25 @@ def load_model(name: str) -> Any:
       JaxstyleError: there is none of this name, or it is damaged.
     """
     raise JaxstyleError(f"{name}: fast networks are not there yet")
+
+
+def is_made_video(path: Path) -> bool:
+    """Whether a path is one that `jaxstyle video` writes: a video file, or a folder of frames."""
+    return path.is_dir() or path.suffix.lower() in CODECS
+
+
+def replay_video(replay: Any, console: Console) -> int:
+    """Makes a video again from its manifest, with what has moved as `Replay` says.
+
+    Raises:
+      JaxstyleError: it has no manifest, or what it was made from is not there.
+    """
+    made = replay.picture
+    data = files.read_manifest(made) if made.is_dir() else read_recorded(made)
+    output = replay.output or made.with_name(f"{made.stem}-replay{made.suffix}")
+    if files.is_video(output) != data["video"]["even"]:
+        kind = "a video file" if data["video"]["even"] else "a folder of frames (no suffix)"
+        raise JaxstyleError(f"{output}: this was {kind}, whose frames may differ in size; write the same kind")
+    source = None if replay.content is None else Path(replay.content)
+    plan = plan_from(data, output, source, replay.style, replay.weights, replay.model)
+    return produce(plan, console, force=replay.force)

@@ -154,7 +154,8 @@ def frames(path: Path, times: Sequence[Fraction], height: int, width: int) -> It
             shape = shape or (frame.height, frame.width)
             if (frame.height, frame.width) != shape:
                 raise JaxstyleError(f"{path}: changes its size at {float(now - start):.2f} s, from "
-                                    f"{shape[1]}×{shape[0]} to {frame.width}×{frame.height}; cut it there (end)")
+                                    f"{shape[1]}×{shape[0]} to {frame.width}×{frame.height}; "
+                                    "cut it there (end)")
             if now < want:
                 continue
             yield resized(upright(pixels(frame), frame), height, width)

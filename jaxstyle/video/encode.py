@@ -94,8 +94,8 @@ def writer(target: Target) -> Iterator[Append]:
         _flush(temporary)
         os.replace(temporary, final)
     except (av.error.FFmpegError, OSError) as error:
-        raise JaxstyleError(f"{target.path}: cannot be written ({reason(error)}); check the space on its disk "
-                            "and the permissions of its folder") from error
+        raise JaxstyleError(f"{target.path}: cannot be written ({reason(error)}); check the space on its "
+                            "disk and the permissions of its folder") from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from jaxstyle.errors import JaxstyleError
 from jaxstyle.video import folder as files
+from jaxstyle.video.decode import opened
 from jaxstyle.video.encode import Sound, Target, writer
 from jaxstyle.video.estimate import FlowOf
 from jaxstyle.video.frames import Selection, Source, read
@@ -105,3 +107,20 @@ def seconds(text: str) -> Fraction:
     for part in parts:
         total = total * 60 + part
     return total
+
+
+def read_recorded(path: Path) -> dict[str, Any]:
+    """The manifest in the metadata of a video file.
+
+    Raises:
+      JaxstyleError: it has none.
+    """
+    with opened(path) as (container, _):
+        texts = {key.lower(): text for key, text in container.metadata.items()}
+    try:
+        data = json.loads(texts.get(METADATA_KEY, ""))
+    except ValueError:
+        raise JaxstyleError(f"{path}: carries no jaxstyle manifest, so there is nothing to replay") from None
+    if not isinstance(data, dict) or data.get("format") != files.FORMAT:
+        raise JaxstyleError(f"{path}: its manifest is not of the format {files.FORMAT}")
+    return data

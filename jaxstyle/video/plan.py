@@ -21,6 +21,7 @@ from jaxstyle.ops.resize import fit_shape
 from jaxstyle.pytrees import from_json
 from jaxstyle.runs.manifest import Files, device_name, manifest, versions
 from jaxstyle.solvers import SOLVERS
+from jaxstyle.transfer.canvas import CANVASES
 from jaxstyle.transfer.recipe import Recipe, Stage, Start
 from jaxstyle.video import folder as files
 from jaxstyle.video.encode import check_target
@@ -218,7 +219,7 @@ def recipe_from(data: Any) -> VideoRecipe:
     Raises:
       JaxstyleError: it is none.
     """
-    recipe = from_json(data, (VideoRecipe, Recipe, Stage, Start, *TERMS, *SOLVERS))
+    recipe = from_json(data, (VideoRecipe, Recipe, Stage, Start, *CANVASES, *TERMS, *SOLVERS))
     if not isinstance(recipe, VideoRecipe):
         raise JaxstyleError("this is not a recipe of a video")
     return recipe
