@@ -1,4 +1,4 @@
-"""`jaxstyle video` as a person uses it: files, folders, sound, interruptions, scene cuts, replay, mistakes."""
+"""`jaxstyle video` as a person uses it: files, sound, interruptions, scene cuts, replay, mistakes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ import jax
 import numpy as np
 import pytest
 import tiny
-from clips import av, decoded, moving, packets, write_clip
+from clips import decoded, moving, packets, write_clip
 from PIL import Image
 
 from jaxstyle.cli.main import main
 from jaxstyle.images.files import load
-from jaxstyle.references import References
 from jaxstyle.transfer import program
 from jaxstyle.video import optimise
 from jaxstyle.video import recipe as recipes
@@ -45,7 +44,8 @@ def place(tmp_path, monkeypatch, compiled_programs) -> Path:
 
 
 def arguments(*options: str, source: str = "clip.mp4") -> list[str]:
-    return ["video", source, "painting.png", "--weights", "tiny.safetensors", "--size", "32", *SETTINGS, *options]
+    return ["video", source, "painting.png", "--weights", "tiny.safetensors", "--size", "32", *SETTINGS,
+            *options]
 
 
 def video(*options: str, source: str = "clip.mp4") -> int:
@@ -60,7 +60,8 @@ def test_a_video_with_sound_measured_and_replayed(place, capsys):
     assert video("-o", "out.mp4", "--measure") == 0
     times, images = decoded(place / "out.mp4")
     assert times == [Fraction(i, 12) for i in range(5)] and images[0].shape == (20, 32, 3)
-    assert [data for data, _ in packets(place / "out.mp4")] == [data for data, _ in packets(place / "clip.mp4")]
+    sounds = [[data for data, _ in packets(place / name)] for name in ("clip.mp4", "out.mp4")]
+    assert len(sounds[0]) > 20 and sounds[0] == sounds[1]
     assert not (place / "out.mp4.part").exists()
     assert load("out-strip.png").shape == (2 * 20 + 4, 5 * 36 - 4, 3)
     record = json.loads((place / "out-flicker.json").read_text())
@@ -156,7 +157,7 @@ def test_a_scene_cut_starts_afresh(tmp_path):
     assert all(painted.consistent > 0.6 for painted in found[1:3])
 
 
-def test_programs_compile_once_per_video(tmp_path, network):
+def test_programs_compile_once_per_video():
     small = recipes.VideoRecipe(first=tiny.tiny_recipe(2), offsets=(1, 2),
                                 following=recipes.consistent(tiny.tiny_recipe(2), 50.0, 2))
     styles, images = tiny.tiny_references().styles, moving(6, 24, 32)
@@ -166,11 +167,11 @@ def test_programs_compile_once_per_video(tmp_path, network):
     with tiny.fast_to_compile():
         for index, image in enumerate(images):
             zero = np.zeros((24, 32, 2), np.float32)
-            known = [optimise.Earlier(images[index - n], earlier[-n], zero, zero) if n <= len(earlier) else None
+            known = [optimise.Earlier(images[index - n], earlier[-n], zero, zero) if n <= index else None
                      for n in (1, 2)]
             earlier.append(optimise.paint_frame(weights, styles, small, image, known)[0])
-            sizes.append(program.advance._cache_size())
-    assert sizes[1] == sizes[0] + 1 and sizes[2:] == [sizes[1]] * 4
+            sizes.append([of._cache_size() for of in (program._targets, program._begin, program._advance)])
+    assert sizes[1] == [size + 1 for size in sizes[0]] and sizes[2:] == [sizes[1]] * 4
 
 
 def test_the_temporal_term_holds_still_and_settled_runs_stop(x64):
@@ -178,12 +179,13 @@ def test_the_temporal_term_holds_still_and_settled_runs_stop(x64):
     recipe = recipes.consistent(tiny.tiny_recipe(2), 1e5, 12)
     image = np.rint(np.asarray(references.content) * 255).astype(np.uint8)
     zero = np.zeros((24, 32, 2), np.float32)
-    loose, tight = (recipes.VideoRecipe(first=recipe, following=recipes.consistent(tiny.tiny_recipe(2), w, 12))
-                    for w in (0.0, 1e5))
+    loose, tight = (recipes.VideoRecipe(first=recipe, following=following) for following in (
+        recipes.consistent(tiny.tiny_recipe(2), weight, 12) for weight in (0.0, 1e5)))
     before = optimise.Earlier(image, 255 - image, zero, zero)
-    results = [optimise.paint_frame(tiny.tiny_weights(), references.styles, one, image, [before])[0].astype(int)
-               for one in (loose, tight)]
-    moved = [np.abs(result - (255 - image)).mean() for result in results]
+    moved = []
+    for one in (loose, tight):
+        result, _ = optimise.paint_frame(tiny.tiny_weights(), references.styles, one, image, [before])
+        moved.append(np.abs(result.astype(int) - (255 - image)).mean())
     assert moved[1] < 0.3 * moved[0]
     losses = [10, 5, 2, 1.99995, 1.9999]
     assert optimise.settled(losses, 2, 1e-3) and not optimise.settled(losses, 3, 1e-3)
@@ -214,8 +216,8 @@ def test_a_fast_network_is_held_still():
     for strength in (0.0, 0.8):
         before, changes = None, []
         for index, image in enumerate(frames):
-            earlier = [] if before is None else [optimise.Earlier(frames[index - 1], before, backward, -backward)]
-            result, _ = paint_fast(noisy, strength, image, earlier)
+            known = optimise.Earlier(frames[index - 1], before, backward, -backward)
+            result, _ = paint_fast(noisy, strength, image, [] if before is None else [known])
             if before is not None:
                 changes.append(np.abs(result[:, :60].astype(int) - before[:, 2:62]).mean())
             before = result
@@ -248,6 +250,5 @@ def test_times_are_read_as_people_write_them():
     from jaxstyle.cli.video import rate
     from jaxstyle.cli.video import time as read
     assert [read(text) for text in ("12", "0:12", "1:02:03.5")] == [12, 12, Fraction(7447, 2)]
-    assert (rate(24), rate(23.976), rate(29.97), rate(12.5)) == (24, Fraction(24000, 1001), Fraction(30000, 1001),
-                                                                 Fraction(25, 2))
-    assert av is not None and References is not None
+    assert [rate(number) for number in (24, 23.976, 29.97, 12.5)] == [
+        24, Fraction(24000, 1001), Fraction(30000, 1001), Fraction(25, 2)]

@@ -46,6 +46,8 @@ class Video:
     """The video to write: .mp4, .mov, .mkv or .webm; a name without a suffix is a folder of frames."""
     model: Annotated[str | None, arg(metavar="MODEL")] = None
     """A fast network (`jaxstyle train`) instead of a painting."""
+    blend: Annotated[str, arg(metavar="STYLE=SHARE,…")] = ""
+    """With --model: the style, or a blend of styles, e.g. starry=2,wave=1; the first if not given."""
     stabilise: Annotated[float, arg(metavar="0…1")] = 0.7
     """With --model: share of the moved earlier result where it can be trusted."""
     recipe: Annotated[str, arg(metavar="NAME")] = "quick"
@@ -86,7 +88,7 @@ class Video:
             recipe=self.chosen_recipe(settings) if self.styles else None,
             weights=None if self.model else self.weights or best_available(), start=str(time(self.start)),
             end=None if self.end is None else str(time(self.end)), every=self.every, rate=str(rate(self.fps)),
-            size=self.size, stabilise=self.stabilise, flow=None if self.flow is None else str(self.flow),
+            size=self.size, blend=self.blend, stabilise=self.stabilise, flow=None if self.flow is None else str(self.flow),
             crf=self.crf, sound=not self.no_sound)
         return produce(plan, console, measure=self.measure, force=self.force)
 
@@ -135,7 +137,7 @@ def produce(plan: Plan, console: Console, *, measure: bool = False, force: bool 
     check_plan(plan)
     if files.is_video(plan.output) and plan.output.exists() and not force:
         raise JaxstyleError(f"{plan.output}: exists already; add --force to overwrite it")
-    apply = None if plan.model is None else load_model(plan.model)
+    apply = None if plan.model is None else load_model(plan)
     job = job_from(plan, apply, measure)
     work = files.work_folder(plan.output)
     there = files.begin(work, job.manifest, force)
@@ -188,13 +190,15 @@ def finish(job: Job, done: Any, console: Console) -> None:
                       highlight=False, soft_wrap=True)
 
 
-def load_model(name: str) -> Any:
-    """A fast network as a pure function of images.
+def load_model(plan: Plan) -> Any:
+    """The fast network of a plan as a pure function of images.
 
     Raises:
-      JaxstyleError: there is none of this name, or it is damaged.
+      JaxstyleError: there is none of this name, it is damaged, or it has no such style.
     """
-    raise JaxstyleError(f"{name}: fast networks are not there yet")
+    from jaxstyle.video.feed_forward import frame_function, parse_blend
+
+    return frame_function(Path(str(plan.model)), parse_blend(plan.blend))
 
 
 def is_made_video(path: Path) -> bool:
@@ -213,7 +217,8 @@ def replay_video(replay: Any, console: Console) -> int:
     output = replay.output or made.with_name(f"{made.stem}-replay{made.suffix}")
     if files.is_video(output) != data["video"]["even"]:
         kind = "a video file" if data["video"]["even"] else "a folder of frames (no suffix)"
-        raise JaxstyleError(f"{output}: this was {kind}, whose frames may differ in size; write the same kind")
+        raise JaxstyleError(f"{output}: this was {kind}, whose frames may differ in size; write the same "
+                            "kind")
     source = None if replay.content is None else Path(replay.content)
     plan = plan_from(data, output, source, replay.style, replay.weights, replay.model)
     return produce(plan, console, force=replay.force)

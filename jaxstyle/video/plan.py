@@ -50,8 +50,8 @@ class Plan:
       start, end: seconds as fractions ("10", "21/2"); every, rate, size: which frames, how fast those of a
         folder are shown, and the longer side of the results; None: `DEFAULT_SIZE` at most, a model's as large
         as IN.
-      stabilise: of a model, see `steady`; flow: a folder of .flo files; crf, sound: of the file to be
-        written.
+      blend: shares of a model's styles; stabilise: see `steady`; flow: a folder of .flo files; crf, sound: of
+        the file to be written.
     """
 
     source: Path
@@ -65,6 +65,7 @@ class Plan:
     every: int = 1
     rate: str = "24"
     size: int | None = None
+    blend: str = ""
     stabilise: float = 0.7
     flow: str | None = None
     crf: int | None = None
@@ -97,7 +98,7 @@ def check_plan(plan: Plan) -> None:
     if plan.size is not None and plan.size < 16:
         raise JaxstyleError(f"size {plan.size}: frames need at least 16 pixels on their longer side")
     if (plan.recipe is None) == (plan.model is None):
-        raise JaxstyleError("give a painting, or a model of a fast network, not both and not none")
+        raise JaxstyleError("give a painting, or a model of a fast network: one of them")
 
 
 def output_shape(source: Source, plan: Plan) -> tuple[int, int]:
@@ -148,7 +149,7 @@ def record(plan: Plan, weights: Weights | None) -> dict[str, Any]:
         made = manifest(plan.recipe, Files(styles=plan.styles), weights)
     how = {"source": {"path": str(plan.source.resolve()), "sha256": source_hash(plan.source)},
            "start": plan.start, "end": plan.end, "every": plan.every, "rate": plan.rate, "size": plan.size,
-           "stabilise": plan.stabilise if plan.model else None, "flow": plan.flow,
+           "stabilise": plan.stabilise if plan.model else None, "blend": plan.blend, "flow": plan.flow,
            "even": files.is_video(plan.output)}
     return {**made, "format": files.FORMAT, "video": how}
 
@@ -196,7 +197,7 @@ def plan_from(data: Mapping[str, Any], output: Path, source: Path | None = None,
     found: dict[str, Any] = {}
     if "model" in data:
         found["model"] = str(same(data["model"], model, "model"))
-        found["stabilise"] = how["stabilise"]
+        found |= {"stabilise": how["stabilise"], "blend": how["blend"]}
     else:
         entries = data["references"]["styles"]
         given = styles or (None,) * len(entries)
