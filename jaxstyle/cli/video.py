@@ -88,8 +88,8 @@ class Video:
             recipe=self.chosen_recipe(settings) if self.styles else None,
             weights=None if self.model else self.weights or best_available(), start=str(time(self.start)),
             end=None if self.end is None else str(time(self.end)), every=self.every, rate=str(rate(self.fps)),
-            size=self.size, blend=self.blend, stabilise=self.stabilise, flow=None if self.flow is None else str(self.flow),
-            crf=self.crf, sound=not self.no_sound)
+            size=self.size, blend=self.blend, stabilise=self.stabilise, crf=self.crf,
+            flow=None if self.flow is None else str(self.flow), sound=not self.no_sound)
         return produce(plan, console, measure=self.measure, force=self.force)
 
     def chosen_recipe(self, settings: Settings) -> VideoRecipe:

@@ -25,7 +25,7 @@ def frame_function(path: Path, blend: Mapping[str, float]) -> Callable[[Array], 
       JaxstyleError: it is missing or damaged, or has no such style.
     """
     if not path.exists():
-        raise JaxstyleError(f"{path}: there is no such model; make one with `train`, or name its file or folder")
+        raise JaxstyleError(f"{path}: there is no such model; train one, or name its file or folder")
     model = read_model(path)
     return function_of(model, shares(model, blend))
 
@@ -53,5 +53,6 @@ def parse_blend(text: str) -> dict[str, float]:
         try:
             found[name] = float(share) if equals else 1.0
         except ValueError:
-            raise JaxstyleError(f"'{share}' is no share of style '{name}'; write e.g. starry=2,wave=1") from None
+            raise JaxstyleError(f"'{share}' is no share of style '{name}'; write e.g. starry=2,"
+                                "wave=1") from None
     return found

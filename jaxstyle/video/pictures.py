@@ -12,13 +12,15 @@ from jaxstyle.atomic import write_whole
 from jaxstyle.images.files import save
 from jaxstyle.metrics.flicker import per_second
 from jaxstyle.video.decode import resized
+from jaxstyle.video.folder import is_video
 
 STRIP_FRAMES, STRIP_HEIGHT, GAP = 6, 180, 4
 
 
 def beside(output: Path, name: str) -> Path:
     """A file beside an output: `clip.mp4` -> `clip-NAME`."""
-    return output.with_name(f"{output.stem}-{name}")
+    stem = output.stem if is_video(output) else output.name
+    return output.with_name(f"{stem}-{name}")
 
 
 def strip_indices(count: int) -> list[int]:
