@@ -194,13 +194,14 @@ def headless(folder: Path) -> Path:
 
 def only_sound(folder: Path) -> Path:
     write_clip(folder / "a.mp4", moving(2), audio=1)
-    with av.open(str(folder / "a.mp4")) as source, av.open(str(folder / "s.m4a"), "w", format="mp4") as output:
+    path = folder / "s.m4a"
+    with av.open(str(folder / "a.mp4")) as source, av.open(str(path), "w", format="mp4") as output:
         stream = output.add_stream_from_template(source.streams.audio[0])
         for packet in source.demux(audio=0):
             if packet.size:
                 packet.stream = stream
                 output.mux(packet)
-    return folder / "s.m4a"
+    return path
 
 
 def no_frames(folder: Path) -> Path:

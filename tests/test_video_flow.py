@@ -16,7 +16,7 @@ from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses import Temporal, temporal_loss
 from jaxstyle.losses.temporal import long_term_weights
 from jaxstyle.metrics.flicker import flicker, per_second
-from jaxstyle.ops.warp import inside, warp
+from jaxstyle.ops.warp import inside, warp, warp_cubic
 from jaxstyle.references import References
 from jaxstyle.video.estimate import cached, estimate, given
 from jaxstyle.video.flo import read_flo, write_flo
@@ -76,6 +76,35 @@ def test_warp_is_the_loop_and_clamps_at_borders(x64):
     np.testing.assert_array_equal(warp(jnp.asarray(image), jnp.zeros((9, 12, 2))), image)
     check_grads(lambda i: warp(i, jnp.asarray(flow)), (jnp.asarray(image),), order=1, modes=["rev"])
     np.testing.assert_array_equal(inside(jnp.full((2, 2, 2), 1e10)), False)
+
+
+def looped_cubic(image, flow):
+    height, width, _ = flow.shape
+    result = np.zeros_like(image)
+    for y in range(height):
+        for x in range(width):
+            across = min(max(x + flow[y, x, 0], 0), width - 1)
+            down = min(max(y + flow[y, x, 1], 0), height - 1)
+            for j in range(int(np.floor(down)) - 1, int(np.floor(down)) + 3):
+                for i in range(int(np.floor(across)) - 1, int(np.floor(across)) + 3):
+                    near = image[min(max(j, 0), height - 1), min(max(i, 0), width - 1)]
+                    result[y, x] += kernel(down - j) * kernel(across - i) * near
+    return result
+
+
+def kernel(distance):
+    """Keys' cubic convolution with a = −1/2, another form of Catmull–Rom."""
+    d = abs(distance)
+    return 1.5 * d**3 - 2.5 * d**2 + 1 if d <= 1 else -0.5 * d**3 + 2.5 * d**2 - 4 * d + 2 if d < 2 else 0.0
+
+
+def test_cubic_warp_is_the_loop_and_keeps_more_detail_than_the_linear_one(x64):
+    rng = np.random.default_rng(4)
+    image, flow = rng.random((9, 12, 3)), rng.normal(0, 6, (9, 12, 2))
+    moved = warp_cubic(jnp.asarray(image), jnp.asarray(flow))
+    np.testing.assert_allclose(moved, looped_cubic(image, flow), rtol=1e-9, atol=1e-12)
+    half = jnp.full((9, 12, 2), 0.5)
+    assert warp_cubic(jnp.asarray(image), half).var() > 1.5 * warp(jnp.asarray(image), half).var()
 
 
 def test_masks_are_the_paper_s_formulas(x64, flows):

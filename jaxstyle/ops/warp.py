@@ -36,3 +36,29 @@ def warp(image: Array, flow: Array) -> Array:
     upper = image[top, left] * (1 - across) + image[top, right] * across
     lower = image[below, left] * (1 - across) + image[below, right] * across
     return upper * (1 - down) + lower * down
+
+
+def warp_cubic(image: Array, flow: Array) -> Array:
+    """As `warp`, with Catmull–Rom splines through 4×4 pixels: sharp, where an image is moved again and again.
+
+    It overshoots at edges, by up to an eighth of their height in each direction.
+    """
+    height, width, _ = flow.shape
+    y, x = positions(flow)
+    y, x = jnp.clip(y, 0, height - 1), jnp.clip(x, 0, width - 1)
+    top, left = jnp.floor(y).astype(jnp.int32), jnp.floor(x).astype(jnp.int32)
+    shares_y, shares_x = catmull_rom(y - top), catmull_rom(x - left)
+    result = jnp.zeros((height, width, image.shape[-1]), image.dtype)
+    for j, share_y in enumerate(shares_y):
+        rows = jnp.clip(top + (j - 1), 0, height - 1)
+        for i, share_x in enumerate(shares_x):
+            columns = jnp.clip(left + (i - 1), 0, width - 1)
+            result = result + (share_y * share_x)[..., None] * image[rows, columns]
+    return result
+
+
+def catmull_rom(t: Array) -> tuple[Array, Array, Array, Array]:
+    """Shares of the pixels at −1, 0, 1 and 2 in the value at `t` in [0, 1) (Catmull & Rom 1974); they sum to
+    1."""
+    return ((-t + 2 * t**2 - t**3) / 2, (2 - 5 * t**2 + 3 * t**3) / 2, (t + 4 * t**2 - 3 * t**3) / 2,
+            (t**3 - t**2) / 2)

@@ -76,7 +76,7 @@ def cached(folder: Path, earlier: Frame, later: Frame) -> Flows:
     key.update(later.image.tobytes())
     path = folder / f"{key.hexdigest()[:32]}.npz"
     try:
-        with np.load(path, allow_pickle=False) as data:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as data:
             backward, forward = data["backward"], data["forward"]
             if backward.shape == forward.shape == (*later.image.shape[:2], 2):
                 return backward.astype(np.float32), forward.astype(np.float32)

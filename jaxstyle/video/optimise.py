@@ -13,7 +13,7 @@ from jax import Array
 
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.losses.temporal import long_term_weights
-from jaxstyle.ops.warp import warp
+from jaxstyle.ops.warp import warp_cubic
 from jaxstyle.references import References
 from jaxstyle.transfer.loop import Snapshot, stylize_iter
 from jaxstyle.transfer.recipe import Recipe
@@ -46,7 +46,8 @@ def to_bytes(image: Any) -> np.ndarray:
 def moved(result: Array, backward: Array, forward: Array) -> tuple[Array, Array, Array]:
     """A result uint8 `[H, W, 3]` moved along the flow, in [0, 1]; its weights c `[H, W]`; where it was
     seen."""
-    return (warp(to_float(result), backward), consistency(backward, forward),
+    warped = jnp.clip(warp_cubic(to_float(result), backward), 0, 1)
+    return (warped, consistency(backward, forward),
             jnp.where(disoccluded(backward, forward), 0.0, 1.0))
 
 

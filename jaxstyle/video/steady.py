@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxstyle.ops.warp import warp
+from jaxstyle.ops.warp import warp, warp_cubic
 from jaxstyle.video.flow import consistency, soften
 from jaxstyle.video.optimise import Earlier, to_bytes, to_float
 
@@ -35,7 +35,7 @@ def steadied(image: Array, frame: Array, before: Array, result: Array, flows: tu
     unlike = jnp.square(frame - warp(before, backward)).mean(axis=-1)
     alike = jnp.exp(-unlike / (2 * LIKENESS**2))
     share = (strength * alike * soften(consistency(backward, forward), RADIUS))[..., None]
-    return share * warp(result, backward) + (1 - share) * image
+    return share * jnp.clip(warp_cubic(result, backward), 0, 1) + (1 - share) * image
 
 
 def paint_fast(
