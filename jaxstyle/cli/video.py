@@ -84,7 +84,8 @@ class Video:
         if self.model and settings:
             raise JaxstyleError(f"--{next(iter(settings))} belongs to a recipe; a model has none")
         plan = Plan(
-            source=self.source, output=self.output, styles=tuple(map(str, self.styles)), model=self.model,
+            source=self.source, output=self.output, styles=tuple(map(str, self.styles)),
+            model=None if self.model is None else model_path(self.model),
             recipe=self.chosen_recipe(settings) if self.styles else None,
             weights=None if self.model else self.weights or best_available(), start=str(time(self.start)),
             end=None if self.end is None else str(time(self.end)), every=self.every, rate=str(rate(self.fps)),
@@ -188,6 +189,17 @@ def finish(job: Job, done: Any, console: Console) -> None:
         console.print(f"flicker {mean * 255:.2f} of 255 on average, "
                       f"{np.percentile(values or [0], 95) * 255:.2f} at the 95th percentile → {plot}",
                       highlight=False, soft_wrap=True)
+
+
+def model_path(name: str) -> str:
+    """The file or folder of a fast network, by path or by name.
+
+    Raises:
+      JaxstyleError: there is none.
+    """
+    from jaxstyle.fast.shelf import find_model
+
+    return str(find_model(name))
 
 
 def load_model(plan: Plan) -> Any:

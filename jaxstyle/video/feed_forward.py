@@ -24,8 +24,6 @@ def frame_function(path: Path, blend: Mapping[str, float]) -> Callable[[Array], 
     Raises:
       JaxstyleError: it is missing or damaged, or has no such style.
     """
-    if not path.exists():
-        raise JaxstyleError(f"{path}: there is no such model; train one, or name its file or folder")
     model = read_model(path)
     return function_of(model, shares(model, blend))
 
