@@ -19,6 +19,7 @@ COMMANDS = {
                              "names."),
     "tune": ("tune.Tune", "Search weights: many strengths and layer weights at once, the worse half stopped "
                           "again and again."),
+    "video": ("video.Video", "Stylise a video, frame after frame, held still where the film is."),
     "report": ("sweep.Report", "Make the report of a sweep again from its folder, finished or not."),
     "replay": ("replay.Replay", "Make a picture again from the manifest that it carries: bit-identical on "
                                 "the same machine."),

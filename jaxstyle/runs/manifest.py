@@ -19,7 +19,6 @@ from jaxstyle.images.files import load
 from jaxstyle.images.maps import read_maps
 from jaxstyle.pytrees import pytree, static, to_json
 from jaxstyle.references import References
-from jaxstyle.transfer.recipe import Recipe
 from jaxstyle.weights.store import sha256
 
 TEXT_KEY = "jaxstyle"
@@ -56,7 +55,7 @@ def load_references(files: Files) -> References:
                       content_map=content_map, style_maps=style_maps)
 
 
-def manifest(recipe: Recipe, files: Files, weights: Weights, **outcome: Any) -> dict[str, Any]:
+def manifest(recipe: Any, files: Files, weights: Weights, **outcome: Any) -> dict[str, Any]:
     """Everything that made a result, ready for JSON; `outcome` adds what came of it."""
     def entry(path: str | None) -> dict[str, str] | None:
         return None if path is None else {"path": str(Path(path).resolve()), "sha256": sha256(path)}
@@ -72,11 +71,16 @@ def manifest(recipe: Recipe, files: Files, weights: Weights, **outcome: Any) -> 
         "recipe": to_json(recipe),
         "references": references,
         "weights": identity(weights),
-        "versions": {"python": platform.python_version(),
-                     **{name: version(name) for name in ("jaxstyle", "jax", "jaxlib", "jaxopt", "optax")}},
+        "versions": versions(),
         "device": device_name(),
         **outcome,
     }
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the libraries that results depend on."""
+    return {"python": platform.python_version(),
+            **{name: version(name) for name in ("jaxstyle", "jax", "jaxlib", "jaxopt", "optax")}}
 
 
 def identity(weights: Weights) -> dict[str, str]:
