@@ -19,9 +19,10 @@ from jax import Array
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.ops import convolution, grams, patches, pooling, reference
+from jaxstyle.ops.nearest import nearest
 
 __all__ = [
-    "average_pool", "conv", "gram", "max_pool", "nearest_patches", "prepare",
+    "average_pool", "conv", "gram", "max_pool", "nearest", "nearest_patches", "prepare",
     "squared_gram_distance", "upsample_conv",
 ]
 
