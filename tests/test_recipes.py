@@ -38,6 +38,8 @@ def test_two_steps(name, network, references):
     *_, final = stylize_iter(network, references, recipe)
     assert final.step == 2 and np.isfinite(final.image).all()
     assert final.losses["total"][-1] < 1e12
+    # What is delivered is what was measured: nothing is left to clip.
+    np.testing.assert_array_equal(final.image, recipe.canvas.decode(final.search.best.x))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,12 +8,14 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.losses.checks import one_of, same_length
+from jaxstyle.losses.checks import blend_weights, one_of, same_length
 from jaxstyle.losses.look import Look
+from jaxstyle.ops.palette import matched_colours
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.references import References
 
 NORMALIZATIONS = ("mean", "paper", "relative")
+COLOURS = ("photo", "style")
 
 
 def content_loss(features: Array, target: Array, normalization: str = "mean") -> Array:
@@ -36,22 +38,32 @@ class Content:
     Attributes:
       weight: factor of the whole term; layer_weights: one factor per layer.
       layers: where features are compared; normalization: see `content_loss`.
+      colours: "photo": the content image as it is; "style": moved to the colours of the styles first
+        (`ops.palette.matched_colours`), so that what is kept does not pull back to the photo's colours
+        (ours).
     """
 
     weight: Any = 1.0
     layer_weights: tuple[Any, ...] = (1.0,)
     layers: tuple[str, ...] = static(default=("relu4_2",))
     normalization: str = static(default="mean")
+    colours: str = static(default="photo")
 
     def __post_init__(self) -> None:
         one_of("content normalization", self.normalization, NORMALIZATIONS)
+        one_of("content colours", self.colours, COLOURS)
         same_length("content", self.layers, self.layer_weights)
 
     def target(self, references: References, look: Look) -> dict[str, Array]:
         """Features of the content image at each layer."""
         if references.content is None:
             raise JaxstyleError("the content term needs a content image")
-        found = look(references.content, self.layers)
+        photo = references.content
+        if self.colours == "style":
+            if not references.styles:
+                raise JaxstyleError("content in the style's colours needs at least one style image")
+            photo = matched_colours(photo, references.styles, blend_weights((), len(references.styles)))
+        found = look(photo, self.layers)
         return {layer: found[layer] for layer in self.layers}
 
     def loss(self, image: Array, features: dict[str, Array], target: dict[str, Array]) -> Array:

@@ -17,8 +17,7 @@ from jax import Array, lax
 
 from jaxstyle import ops
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.losses.checks import one_of, same_length
-from jaxstyle.losses.gram import blend_weights
+from jaxstyle.losses.checks import blend_weights, one_of, same_length
 from jaxstyle.losses.look import Look
 from jaxstyle.losses.patches import mean_energy, pooled
 from jaxstyle.ops.palette import matched_colours

@@ -15,8 +15,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.losses.checks import same_length
-from jaxstyle.losses.gram import blend_weights
+from jaxstyle.losses.checks import blend_weights, same_length
 from jaxstyle.losses.look import Look
 from jaxstyle.losses.neighbours import unit
 from jaxstyle.pytrees import pytree, static

@@ -10,8 +10,8 @@ from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
 from jaxstyle.pytrees import pytree, static
-from jaxstyle.solvers.first_order import Box, clipped, scale_of_first_step
-from jaxstyle.solvers.iterate import Fun, Iterate, evaluate, select
+from jaxstyle.solvers.first_order import scale_of_first_step
+from jaxstyle.solvers.iterate import Box, Fun, Iterate, clipped, evaluate, select
 
 
 @pytree

@@ -55,6 +55,11 @@ class ScipyLbfgsb:
     history: int = static(default=10)
     max_linesearch: int = static(default=20)
 
+    @property
+    def box(self) -> tuple[Any, Any]:
+        """The bounds."""
+        return self.lower, self.upper
+
     def init(self, iterate: Iterate, scale: Array) -> Workspace:
         """Empty workspace at the point, moved into the bounds."""
         flat, _ = ravel_pytree(iterate.x)
