@@ -15,7 +15,6 @@ from jaxstyle.pytrees import pytree, static
 from jaxstyle.references import References
 
 NORMALIZATIONS = ("mean", "paper", "relative")
-COLOURS = ("photo", "style")
 
 
 def content_loss(features: Array, target: Array, normalization: str = "mean") -> Array:
@@ -38,20 +37,19 @@ class Content:
     Attributes:
       weight: factor of the whole term; layer_weights: one factor per layer.
       layers: where features are compared; normalization: see `content_loss`.
-      colours: "photo": the content image as it is; "style": moved to the colours of the styles first
-        (`ops.palette.matched_colours`), so that what is kept does not pull back to the photo's colours
-        (ours).
+      palette: how far the content image is moved to the colours of the styles first, 0 to 1 (see
+        `ops.palette.matched_colours`), so that what is kept does not pull back to the photo's colours (ours);
+        None: it is taken as it is.
     """
 
     weight: Any = 1.0
     layer_weights: tuple[Any, ...] = (1.0,)
+    palette: Any = None
     layers: tuple[str, ...] = static(default=("relu4_2",))
     normalization: str = static(default="mean")
-    colours: str = static(default="photo")
 
     def __post_init__(self) -> None:
         one_of("content normalization", self.normalization, NORMALIZATIONS)
-        one_of("content colours", self.colours, COLOURS)
         same_length("content", self.layers, self.layer_weights)
 
     def target(self, references: References, look: Look) -> dict[str, Array]:
@@ -59,10 +57,9 @@ class Content:
         if references.content is None:
             raise JaxstyleError("the content term needs a content image")
         photo = references.content
-        if self.colours == "style":
-            if not references.styles:
-                raise JaxstyleError("content in the style's colours needs at least one style image")
-            photo = matched_colours(photo, references.styles, blend_weights((), len(references.styles)))
+        if self.palette is not None and references.styles:
+            shares = blend_weights((), len(references.styles))
+            photo = photo + self.palette * (matched_colours(photo, references.styles, shares) - photo)
         found = look(photo, self.layers)
         return {layer: found[layer] for layer in self.layers}
 

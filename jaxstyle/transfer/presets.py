@@ -31,7 +31,7 @@ The programs of the literature clip when they save, which can multiply the loss.
 DEFAULT = Recipe(
     terms={
         "content": Content(weight=0.3, layer_weights=(0.5, 0.5), layers=("relu3_1", "relu4_2"),
-                           normalization="relative", colours="style"),
+                           normalization="relative", palette=1.0),
         "neighbours": Neighbours(weight=1.0, layers=STYLE_LAYERS[:4], layer_weights=(1.0,) * 4, palette=1.0),
         "style": Gram(weight=2.0, normalization="relative"),
         "tv": TotalVariation(weight=1.0),
@@ -45,7 +45,7 @@ DEFAULT = Recipe(
 the painting, and Gram matrices bring what is larger than that, such as swirls.
 
 How freely it is painted: `terms.style.weight`, 0.5 (keeps portraits) … 8 (large texture), or `--strength`.
-The photo is compared in the painting's colours (`colours`). All losses are relative to their targets and the
+The photo is compared in the painting's colours (`palette`). All losses are relative to their targets and the
 layers are those that any VGG has, so it means the same for any size and network. L-BFGS with steps projected
 into the range of pixels.
 """
