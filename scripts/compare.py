@@ -24,6 +24,7 @@ import argparse
 import json
 import time
 import tomllib
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image, ImageDraw
 
-from jaxstyle import JaxstyleError, References, load, load_weights, recipes, save, stylize
+from jaxstyle import JaxstyleError, References, load, load_weights, recipes, save, stylize_iter
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.metrics.distances import CONTENT_LAYERS, STYLE_LAYERS, distances
 from jaxstyle.metrics.palette import palette_distance, relative_chroma_noise
@@ -82,7 +83,7 @@ def result(weights: Weights, pair: Pair, label: str, recipe: Recipe, strength: f
         if strength is not None:
             recipe = balanced(weights, references, recipe, strength)
         begun = time.perf_counter()
-        image = np.asarray(stylize(weights, references, recipe).image)
+        image = deque(stylize_iter(weights, references, recipe), maxlen=1)[0].image
         seconds = time.perf_counter() - begun
         save(file, image)
         note.write_text(json.dumps({"seconds": seconds}))
@@ -152,7 +153,8 @@ def main() -> None:
     chosen = [(name, recipes.with_size(recipes.named(name), given.size), None) for name in names]
     if given.strengths:
         chosen = [(f"{names[0]} {text}", chosen[0][1], float(text)) for text in given.strengths.split(",")]
-    rows, numbers = [], {label: [] for label, _, _ in chosen}
+    rows = []
+    numbers: dict[str, list[dict[str, float]]] = {label: [] for label, _, _ in chosen}
     for pair in read_pairs(given.pairs, given.size):
         pictures = []
         for label, recipe, strength in chosen:

@@ -10,6 +10,7 @@ from jax.test_util import check_grads
 
 from jaxstyle import ops
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.losses import Content
 from jaxstyle.losses.neighbours import (
     Neighbours,
     Splitting,
@@ -21,8 +22,10 @@ from jaxstyle.losses.neighbours import (
     search_image,
     splitting_loss,
 )
+from jaxstyle.metrics.strength import Balance, with_strength
 from jaxstyle.ops.palette import matched_colours
 from jaxstyle.references import References
+from jaxstyle.transfer.presets import DEFAULT
 
 rng = np.random.default_rng
 
@@ -197,3 +200,26 @@ def test_splitting_remembers_its_random_numbers(network):
 def test_wrong_settings_are_refused(make):
     with pytest.raises(JaxstyleError):
         make()
+
+
+def test_content_may_be_kept_in_the_styles_colours(network):
+    references, look = pictures(network)
+    style = References(content=references.content, styles=references.styles[:1])
+    plain = Content(layers=LAYERS[:1]).target(style, look)
+    for palette, close in ((0.0, True), (1.0, False)):
+        target = Content(layers=LAYERS[:1], palette=palette).target(style, look)
+        assert np.allclose(target["relu1_1"], plain["relu1_1"], atol=1e-5) == close
+    coloured = look(matched_colours(style.content, style.styles, (1.0,)), LAYERS[:1])
+    np.testing.assert_allclose(target["relu1_1"], coloured["relu1_1"], atol=1e-5)
+
+
+def test_strength_weighs_neighbours_between_photo_and_texture():
+    balance = Balance(np.array([0.2, 0.8]), np.array([0.01, 100.0]))
+    terms = DEFAULT.terms
+    strong = with_strength(DEFAULT, balance, 1.0).terms
+    assert strong["style"].weight == pytest.approx(100 * terms["style"].weight)
+    assert strong["neighbours"].weight == pytest.approx(10 * terms["neighbours"].weight)
+    assert strong["content"] == terms["content"] and strong["tv"] == terms["tv"]
+    photo = with_strength(DEFAULT, balance, 0.0).terms
+    assert photo["content"].palette == 0
+    assert photo["style"].weight == pytest.approx(0.01 * terms["style"].weight)

@@ -29,14 +29,15 @@ LAYERS = ("relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1", "relu3_2", "rel
           "relu4_1", "relu4_2", "relu4_3")
 SCALINGS = ("channels", "relative")
 REDUCTION = 4
+SHORT = 1e-6
 TURNS = (1, 2, 4)
 
 
 def unit(x: Array) -> Array:
-    """Every vector along the last axis divided by its length; zero vectors stay zero, with a finite
-    gradient."""
+    """Every vector along the last axis divided by its length, but at least by `SHORT`: zero vectors stay
+    zero, and their gradient is finite."""
     squares = jnp.sum(jnp.square(x), axis=-1, keepdims=True)
-    return x * lax.rsqrt(jnp.maximum(squares, jnp.finfo(x.dtype).tiny))
+    return x * lax.rsqrt(jnp.maximum(squares, SHORT**2))
 
 
 def hypercolumns(features: Mapping[str, Array], scales: Mapping[str, Any], shape: tuple[int, int]) -> Array:
