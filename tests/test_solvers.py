@@ -68,7 +68,7 @@ def test_non_finite_values_never_reach_the_point(solver):
     def cliff(x, memory=()):
         value, (parts, _) = bowl(x)
         inside = x["a"][0] > 0.5
-        return jnp.where(inside, value, jnp.nan), parts
+        return jnp.where(inside, value, jnp.nan), (parts, memory)
 
     search = run(solver(), cliff, start(), 60)
     assert np.isfinite(search.best.value) and np.isfinite(search.iterate.value)
@@ -80,7 +80,7 @@ def test_non_finite_values_never_reach_the_point(solver):
 def test_failures_are_counted_and_shrink_steps():
     def hole(x, memory=()):
         value, (parts, _) = bowl(x)
-        return jnp.where(x["a"][0] == 0.95, value, jnp.inf), parts
+        return jnp.where(x["a"][0] == 0.95, value, jnp.inf), (parts, memory)
 
     search = run(ArmijoLbfgs(), hole, start(), 3)
     assert search.failures >= 1 and search.failures_in_a_row == search.failures
@@ -116,7 +116,7 @@ def test_lanes_equal_single_runs(solver, x64):
 
 
 def test_scipy_steps_are_scipys_own(x64):
-    def flat(x, memory=()):
+    def flat(x):
         return float(bowl({"a": jnp.asarray(x[:4]), "b": jnp.asarray(x[4:]).reshape(1, 2)})[0])
 
     def gradient(x):

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
-from tiny import fast_to_compile, in_float64, tiny_recipe, write_inputs
+from tiny import damage, fast_to_compile, in_float64, tiny_recipe, write_inputs
 
 from jaxstyle import JaxstyleError, Stage, replace
 from jaxstyle.cli.main import main
@@ -26,7 +26,7 @@ from jaxstyle.report.data import read_sweep
 from jaxstyle.runs.manifest import Files, load_references, manifest
 from jaxstyle.runs.replay import recipe_from_json
 from jaxstyle.sweeps.batches import Options, save_states
-from jaxstyle.sweeps.folder import load_state, read_json, write_plan
+from jaxstyle.sweeps.folder import read_json, write_plan
 from jaxstyle.sweeps.halving import (
     KEEP_AT_LEAST,
     crowding,
@@ -208,7 +208,7 @@ def test_interruptions_change_nothing(tmp_path, whole, lane, monkeypatch):
     done = deque(search(tmp_path / "run", lane), maxlen=1)
     assert not done or done[0].done == done[0].total == lane_steps(RUNGS, COUNT)
     assert results(tmp_path / "run") == results(whole)
-    assert not list((tmp_path / "run").glob("lanes/*/state.npz"))
+    assert not list((tmp_path / "run").glob("lanes/*/state"))
 
 
 def test_nothing_is_done_twice(tmp_path, whole, lane, monkeypatch):
@@ -235,10 +235,9 @@ def test_damaged_files_are_made_again(tmp_path, whole, lane, monkeypatch):
     stepwise(monkeypatch)
     run = tmp_path / "run"
     interrupted(run, lane, 2)
-    key = read_json(folder_of(run, 0) / "manifest.json")["fingerprint"]
-    assert load_state(folder_of(run, 0), key).step == 2
-    flip(folder_of(run, 0) / "state.npz")
-    seen = [(at.lanes, at.snapshot.step) for at in search(run, lane)]
+    damage(folder_of(run, 0) / "state")
+    with pytest.warns(UserWarning, match="damaged"):
+        seen = [(at.lanes, at.snapshot.step) for at in search(run, lane)]
     assert seen[0] == ((1, 2), 2) and {((0, 3, 4), 0), ((5, 6, 7), 0)} <= set(seen)
     stopped = next(i for i, record in enumerate(records_of(run)) if record["status"] == "stopped")
     finished = read_rungs(run)[-1].kept[0]

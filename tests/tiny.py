@@ -34,6 +34,16 @@ def fast_to_compile():
             os.environ["JAXSTYLE_OPS"] = before[0]
 
 
+def damage(folder: Path) -> None:
+    """Flip a bit in every state of a folder of checkpoints."""
+    for step in (path for path in folder.iterdir() if path.name.isdigit()):
+        data = max((path for path in (step / "state").rglob("*") if path.is_file()),
+                   key=lambda path: path.stat().st_size)
+        content = bytearray(data.read_bytes())
+        content[len(content) // 2] ^= 1
+        data.write_bytes(content)
+
+
 def tiny_weights() -> Weights:
     return random_weights(network=VGG(blocks=BLOCKS, border="reflect"))
 

@@ -18,7 +18,8 @@ from jaxstyle.pytrees import paths
 from jaxstyle.report.data import LaneRecord, SweepRecord, read_sweep
 from jaxstyle.report.plots import loss_curves, scatter, write_figure
 from jaxstyle.report.sheet import contact_sheet
-from jaxstyle.runs.replay import recipe_from_json, recorded_entries
+from jaxstyle.runs.manifest import recorded_entries
+from jaxstyle.runs.replay import recipe_from_json
 
 PAGE, SHEET, CURVES, SCATTER = "report.html", "contact-sheet.png", "loss-curves.png", "distances.png"
 THUMBNAIL, CURVE_POINTS, EMBED_BYTES = 320, 240, 60_000_000

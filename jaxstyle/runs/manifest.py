@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -80,3 +83,24 @@ def device_name() -> str:
     device = jax.devices()[0]
     kind = device.device_kind
     return device.platform if kind.lower() == device.platform else f"{device.platform} ({kind})"
+
+
+def fingerprint(record: Mapping[str, Any]) -> str:
+    """Hash of what makes a lane's result: its recipe, and its inputs by content."""
+    references = json.loads(json.dumps(record["references"]))
+    for _, entry in recorded_entries(references):
+        del entry["path"]
+    weights = record["weights"]["sha256"] or record["weights"]["name"]
+    text = json.dumps([record["recipe"], references, weights], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def recorded_entries(references: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
+    """Every reference file of a manifest: what it is and {"path", "sha256"}."""
+    kinds = {"photo": "content", "style": "styles", "start": "start", "map": "content_map",
+             "map of the style": "style_maps"}
+    found = []
+    for kind, key in kinds.items():
+        entries = references.get(key) or []
+        found += [(kind, entry) for entry in (entries if isinstance(entries, list) else [entries])]
+    return found

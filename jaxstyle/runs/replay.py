@@ -88,17 +88,6 @@ def recorded_files(data: Mapping[str, Any], given: Files, beside: Path) -> Files
     )
 
 
-def recorded_entries(references: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
-    """Every reference file of a manifest: what it is and {"path", "sha256"}."""
-    kinds = {"photo": "content", "style": "styles", "start": "start", "map": "content_map",
-             "map of the style": "style_maps"}
-    found = []
-    for kind, key in kinds.items():
-        entries = references.get(key) or []
-        found += [(kind, entry) for entry in (entries if isinstance(entries, list) else [entries])]
-    return found
-
-
 def recorded_weights(data: Mapping[str, Any], name: str | None = None) -> Weights:
     """The weights of a manifest (or those called `name`), checked by hash.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -18,19 +19,17 @@ from jaxstyle.images.files import save
 from jaxstyle.metrics.distances import measured
 from jaxstyle.pytrees import stack
 from jaxstyle.references import References
-from jaxstyle.runs.manifest import Files, identity, load_references
+from jaxstyle.runs.checkpoints import Checkpoint, restore_checkpoint, save_checkpoint
+from jaxstyle.runs.manifest import Files, fingerprint, identity, load_references
 from jaxstyle.sweeps.capacity import fitting_mesh, fitting_width
 from jaxstyle.sweeps.folder import (
     FAILED,
     FINISHED,
     MANIFEST,
     RUNNING,
+    STATE,
     History,
-    Saved,
-    fingerprint,
     finite,
-    load_state,
-    save_state,
     write_json,
     write_result,
 )
@@ -90,7 +89,7 @@ class Running:
     record: dict[str, Any]
     folder: Path
     history: History = field(default_factory=History)
-    saved: Saved | None = None
+    saved: Checkpoint | None = None
     cost: dict[str, Any] = field(default_factory=dict)
 
 
@@ -113,9 +112,10 @@ def batches(waiting: Sequence[Running], weights: Weights, options: Options, mesh
     first = waiting[0].lane
     shape = cache(partial(state_shape, weights, references_of(first.files), first.recipe))
     for run in waiting:
-        run.saved = usable_state(run, shape)
-        run.history = run.saved.history if run.saved else History()
-    places = [(run.saved.stage, run.saved.step) if run.saved else (-1, 0) for run in waiting]
+        run.saved = saved_state(run, shape)
+        run.history = History(**run.saved.about["history"]) if run.saved else History()
+    places = [(run.saved.about["stage"], run.saved.about["step"]) if run.saved else (-1, 0)
+              for run in waiting]
     width = chosen_width(waiting, weights, options, mesh)
     for where in sorted(set(places), reverse=True):
         runs = [run for run, there in zip(waiting, places) if there == where]
@@ -126,12 +126,14 @@ def batches(waiting: Sequence[Running], weights: Weights, options: Options, mesh
             yield some, batch, resumed(some)
 
 
-def usable_state(run: Running, shape: Callable[[int], State]) -> Saved | None:
-    """The saved state of a lane if it is whole and of this very program, whose stages have these shapes."""
-    saved = load_state(run.folder, fingerprint(run.record))
-    if saved is None or saved.stage >= len(run.lane.recipe.stages):
-        return None
-    return saved if saved.fits(shape(saved.stage)) else None
+def saved_state(run: Running, shape: Callable[[int], State]) -> Checkpoint | None:
+    """The newest whole state of a lane, if it is of this very program, whose stages have these shapes."""
+    def shapes(about: Mapping[str, Any]) -> State | None:
+        stages = len(run.lane.recipe.stages)
+        mine = about["fingerprint"] == fingerprint(run.record) and about["stage"] < stages
+        return shape(about["stage"]) if mine else None
+
+    return restore_checkpoint(run.folder / STATE, shapes)
 
 
 def state_shape(weights: Weights, references: References, recipe: Recipe, stage: int) -> State:
@@ -152,14 +154,13 @@ def resumed(runs: Sequence[Running]) -> Lanes | None:
     states = [run.saved for run in runs if run.saved]
     if not states:
         return None
-    first = states[0]
+    stage, step = (states[0].about[name] for name in ("stage", "step"))
     search, images = stack([saved.state for saved in states])
     for run in runs:
         run.saved = None  # it may be hundreds of megabytes
     canvases = stack([run.lane.recipe.canvas for run in runs])
     return Lanes(images=pictures(canvases, search.best.x), search=search, first=images, losses={},
-                 alive=living(search), stage=first.stage, step=first.step,
-                 steps=runs[0].lane.recipe.stages[first.stage].steps)
+                 alive=living(search), stage=stage, step=step, steps=runs[0].lane.recipe.stages[stage].steps)
 
 
 def steps_before(recipe: Recipe, stage: int) -> int:
@@ -217,7 +218,9 @@ def save_states(runs: Sequence[Running], at: Lanes) -> None:
     """Save each lane of a batch, to go on from."""
     for i, run in enumerate(runs):
         state = jax.tree.map(lambda leaf: leaf[i], (at.search, at.first))  # noqa: B023
-        save_state(run.folder, state, at.stage, at.step, run.history, fingerprint(run.record))
+        about = {"fingerprint": fingerprint(run.record), "stage": at.stage, "step": at.step,
+                 "history": dataclasses.asdict(run.history)}
+        save_checkpoint(run.folder / STATE, run.history.steps[-1], state, about)
 
 
 def note(runs: Sequence[Running], at: Lanes, done: int, before: float, now: float, first: bool,

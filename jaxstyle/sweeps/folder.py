@@ -5,7 +5,7 @@
     DIR/lanes/0003/image.png     its result (with a manifest inside, for `jaxstyle replay`)
     DIR/lanes/0003/step-00100.png  snapshots
     DIR/lanes/0003/metrics.jsonl losses after every step
-    DIR/lanes/0003/state.npz     while it runs: the solver's state
+    DIR/lanes/0003/state/        while it runs: its checkpoints (`runs.checkpoints`)
 
 Every file appears whole or not at all, and a lane's manifest is the last one written, with the hashes of the
 others; so whatever is there after a kill is either complete or recognised as not.
@@ -14,7 +14,6 @@ others; so whatever is there after a kill is either complete or recognised as no
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -28,13 +27,12 @@ import numpy as np
 from jaxstyle.atomic import write_whole
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.files import save
-from jaxstyle.runs.manifest import TEXT_KEY
-from jaxstyle.runs.replay import recorded_entries
+from jaxstyle.runs.checkpoints import drop_checkpoints
+from jaxstyle.runs.manifest import TEXT_KEY, fingerprint
 from jaxstyle.sweeps.plan import Lane, varied_paths
-from jaxstyle.transfer.program import State
 
-FORMAT = "jaxstyle-sweep-1"
-MANIFEST, METRICS, IMAGE, STATE = "manifest.json", "metrics.jsonl", "image.png", "state.npz"
+FORMAT = "jaxstyle-sweep-2"
+MANIFEST, METRICS, IMAGE, STATE = "manifest.json", "metrics.jsonl", "image.png", "state"
 INPUTS = "inputs"
 """Folder inside a sweep's for pictures made for it, which may be there before it."""
 FINISHED, FAILED, RUNNING, STOPPED = "finished", "failed", "running", "stopped"
@@ -63,25 +61,6 @@ class History:
                        + "\n" for step, seconds, *values in rows)
 
 
-@dataclass
-class Saved:
-    """A lane interrupted at some step of a stage: leaves of its `State`, and its history so far."""
-
-    stage: int
-    step: int
-    leaves: list[np.ndarray]
-    history: History
-    state: Any = None
-
-    def fits(self, like: State) -> bool:
-        """Whether the leaves are those of a state of this structure (shapes); if so, fills `state`."""
-        leaves, treedef = jax.tree.flatten(like)
-        if [(leaf.shape, leaf.dtype) for leaf in leaves] != [(s.shape, s.dtype) for s in self.leaves]:
-            return False
-        self.state = jax.tree.unflatten(treedef, self.leaves)
-        return True
-
-
 def finite(value: float) -> float | None:
     """The number, or None where JSON has no word for it."""
     return value if np.isfinite(value) else None
@@ -98,16 +77,6 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except (OSError, ValueError):
         return None
-
-
-def fingerprint(record: Mapping[str, Any]) -> str:
-    """Hash of what makes a lane's result: its recipe, and its inputs by content."""
-    references = json.loads(json.dumps(record["references"]))
-    for _, entry in recorded_entries(references):
-        del entry["path"]
-    weights = record["weights"]["sha256"] or record["weights"]["name"]
-    text = json.dumps([record["recipe"], references, weights], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def write_plan(directory: Path, lanes: Sequence[Lane], records: Sequence[Mapping[str, Any]], title: str,
@@ -147,6 +116,10 @@ def held_plan(directory: Path) -> dict[str, Any] | None:
     if plan is None and any(path.name != INPUTS and path.suffix != ".tmp" for path in others):
         raise JaxstyleError(f"{directory}: is not empty and holds no sweep; choose another folder with -o")
     if plan is not None and (not isinstance(plan, dict) or plan.get("format") != FORMAT):
+        held = plan.get("format") if isinstance(plan, dict) else None
+        if str(held).startswith("jaxstyle-sweep-"):
+            raise JaxstyleError(f"{directory}: holds a sweep of another version of jaxstyle ({held}, here "
+                                f"{FORMAT}); choose another folder")
         raise holds_another(directory)
     return plan
 
@@ -202,34 +175,4 @@ def write_result(folder: Path, record: Mapping[str, Any], image: np.ndarray | No
                    if path.suffix == ".png" or path.name == METRICS)
     files = {name: file_hash(folder / name) for name in names}
     write_json(folder / MANIFEST, {**record, "files": files})
-    (folder / STATE).unlink(missing_ok=True)
-
-
-def save_state(folder: Path, state: State, stage: int, step: int, history: History,
-               fingerprint: str) -> None:
-    """Save a running lane, atomically, with a hash over all of it."""
-    leaves = jax.tree.leaves(state)
-    arrays: dict[str, Any] = {f"leaf{i:03d}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
-    about = {"stage": stage, "step": step, "fingerprint": fingerprint,
-             "steps": history.steps, "seconds": history.seconds, "losses": history.losses}
-    buffer = io.BytesIO()
-    np.savez(buffer, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)
-    data = buffer.getvalue()
-    write_whole(folder / STATE, hashlib.sha256(data).digest() + data)
-
-
-def load_state(folder: Path, fingerprint: str) -> Saved | None:
-    """The saved state of a lane; None if there is none, it is damaged, or it belongs to another recipe."""
-    try:
-        content = (folder / STATE).read_bytes()
-    except OSError:
-        return None
-    if hashlib.sha256(content[32:]).digest() != content[:32]:
-        return None
-    with np.load(io.BytesIO(content[32:]), allow_pickle=False) as archive:
-        about = json.loads(archive["about"].tobytes())
-        leaves = [archive[name] for name in sorted(archive.files) if name != "about"]
-    if about["fingerprint"] != fingerprint:
-        return None
-    history = History(about["steps"], about["seconds"], about["losses"])
-    return Saved(about["stage"], about["step"], leaves, history)
+    drop_checkpoints(folder / STATE)

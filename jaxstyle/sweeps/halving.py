@@ -30,7 +30,7 @@ from jaxstyle.errors import JaxstyleError
 from jaxstyle.metrics.pareto import pareto_front
 from jaxstyle.metrics.strength import measure_balance, roles, with_strength
 from jaxstyle.pytrees import replace, to_json
-from jaxstyle.runs.manifest import manifest
+from jaxstyle.runs.manifest import fingerprint, manifest
 from jaxstyle.runs.replay import recipe_from_json
 from jaxstyle.sweeps.batches import (
     USUAL,
@@ -48,7 +48,6 @@ from jaxstyle.sweeps.batches import (
 from jaxstyle.sweeps.folder import (
     FINISHED,
     STOPPED,
-    fingerprint,
     finite,
     held_plan,
     holds_another,
