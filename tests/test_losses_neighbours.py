@@ -223,3 +223,12 @@ def test_strength_weighs_neighbours_between_photo_and_texture():
     photo = with_strength(DEFAULT, balance, 0.0).terms
     assert photo["content"].palette == 0
     assert photo["style"].weight == pytest.approx(0.01 * terms["style"].weight)
+
+
+def test_memory_of_matching_is_bounded():
+    """512 × 512 pixels against four turned copies of as large a painting, 672 features a hypercolumn."""
+    x = jax.ShapeDtypeStruct((128 * 128, 672), jnp.float32)
+    styles = [x] * 4
+    stats = jax.jit(matched).lower(x, styles).compile().memory_analysis()
+    held = stats.temp_size_in_bytes + stats.argument_size_in_bytes + stats.output_size_in_bytes
+    assert held < 1e9  # all scores at once would be 4.3 GB
