@@ -231,15 +231,17 @@ and meant for Oxford's VGG-19: on networks with normalised features the smoothne
 
 def with_size(recipe: Recipe, size: int) -> Recipe:
     """The recipe at another size: the last stage's longer side becomes `size`, earlier ones in proportion
-    (but not below 64 pixels, where deep layers have nothing left to see).
+    (but not below 64 pixels, where deep layers have nothing left to see; one that would repeat the size of
+    the next is left out).
 
     Raises:
       JaxstyleError: `size` is below 1.
     """
     *earlier, last = recipe.stages
     scale = 1.0 if last.size is None else size / last.size
-    coarse = [Stage(size=max(min(size, 64), round((stage.size or size) * scale)), steps=stage.steps)
-              for stage in earlier if size > 0]
+    sizes = [max(min(size, 64), round((stage.size or size) * scale)) for stage in earlier] + [size]
+    coarse = [Stage(size=at, steps=stage.steps) for at, after, stage in zip(sizes, sizes[1:], earlier)
+              if at != after and size > 0]
     return replace(recipe, {"stages": (*coarse, Stage(size=size, steps=last.steps))})
 
 
