@@ -1,5 +1,6 @@
 """Sweeps: each lane is its own single run, on any number of devices, whatever interrupts."""
 
+import dataclasses
 import importlib
 import json
 import os
@@ -21,6 +22,7 @@ from jaxstyle import JaxstyleError, replace, stylize_iter
 from jaxstyle.cli.main import main
 from jaxstyle.losses import TotalVariation
 from jaxstyle.pytrees import pytree, stack
+from jaxstyle.references import References
 from jaxstyle.runs.manifest import Files
 from jaxstyle.runs.replay import recipe_from_json
 from jaxstyle.solvers import Adam, ArmijoLbfgs, Lbfgs
@@ -393,3 +395,27 @@ def test_stacking_keeps_the_kind_of_numbers():
     stacked = stack([recipe, recipe])
     assert stacked.terms["style"].weight.dtype == jnp.float32
     assert stacked.seed.dtype == jnp.int32
+
+
+def test_photos_of_different_sizes_share_programs():
+    weights, recipe = tiny_weights(), tiny_recipe(2)
+    mesh = lane_mesh(jax.devices()[:1])
+    rng, styles = np.random.default_rng(0), tiny_references().styles
+    photos = [References(content=rng.random((24 * size, 32 * size, 3), np.float32), styles=styles)
+              for size in (1, 2, 3)]
+    assert len({group_key(recipe, given) for given in photos}) == 1
+    functions = (program._targets, program._begin, program._advance)
+    last_of(place(weights, photos[:1], [recipe], 1, mesh))
+    compiled = [function._cache_size() for function in functions]
+    for given in photos[1:]:
+        last_of(place(weights, [given], [recipe], 1, mesh))
+    assert [function._cache_size() for function in functions] == compiled
+
+
+def test_the_name_of_a_network_is_not_compiled():
+    weights, references, recipe = tiny_weights(), tiny_references(), tiny_recipe(2)
+    deque(stylize_iter(weights, references, recipe), maxlen=1)
+    compiled = program._advance._cache_size()
+    renamed = dataclasses.replace(weights, name="other", sha256="1234")
+    deque(stylize_iter(renamed, references, recipe), maxlen=1)
+    assert program._advance._cache_size() == compiled

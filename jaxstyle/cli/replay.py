@@ -10,7 +10,7 @@ from rich.console import Console
 from tyro.conf import Positional, arg
 
 from jaxstyle.cli.arguments import Settings
-from jaxstyle.cli.render import check_output, render
+from jaxstyle.cli.render import Job, check_output, render
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.runs.manifest import Files, load_references
 from jaxstyle.runs.replay import read_manifest, recipe_from_json, recorded_files, recorded_weights
@@ -50,5 +50,8 @@ class Replay:
                       content_map=self.content_map, style_maps=self.style_map)
         files = recorded_files(data, given, self.picture.parent)
         recipe = recipe_from_json(data["recipe"])
-        return render(recorded_weights(data, self.weights), load_references(files), recipe, files, output,
-                      keep_alpha=bool(data.get("keep_alpha")), replay=True, console=console)
+        weights = recorded_weights(data, self.weights)
+        references = load_references(files)
+        job = Job(weights=weights, references=references, recipe=recipe, files=files, output=output,
+                  keep_alpha=bool(data.get("keep_alpha")), as_it_was=True)
+        return render(job, console)

@@ -11,7 +11,7 @@ from rich.console import Console
 from tyro.conf import Positional, arg
 
 from jaxstyle.cli.arguments import Settings
-from jaxstyle.cli.render import check_output, render, snapshot_path
+from jaxstyle.cli.render import Job, check_output, render, snapshot_path
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.metrics.strength import balanced
 from jaxstyle.pytrees import replace
@@ -67,6 +67,10 @@ class Stylize:
     history. What is free, if not given."""
     devices: Annotated[int, arg(metavar="N")] = 1
     """Split the image by rows over the first N devices."""
+    resume: bool = False
+    """Go on with the same command where it was interrupted or killed, to the same picture bit for bit."""
+    save_every: Annotated[float, arg(metavar="SECONDS")] = 30.0
+    """How often the state of the run is saved beside OUT, to go on from."""
     force: bool = False
     """Overwrite OUT if it exists."""
 
@@ -79,7 +83,8 @@ class Stylize:
         limit = None if self.max_memory is None else parse_size(self.max_memory)
         recipe = override(self.chosen_recipe(), settings)
         steps = range(self.every, recipe.total_steps + 1, self.every) if self.every else ()
-        check_output(self.output, self.force, [snapshot_path(self.output, step) for step in steps])
+        check_output(self.output, self.force, [snapshot_path(self.output, step) for step in steps],
+                     self.resume)
         files = Files(content=str(self.content), styles=tuple(map(str, self.styles)),
                       start=None if self.start is None else str(self.start),
                       content_map=None if self.content_map is None else str(self.content_map),
@@ -88,9 +93,10 @@ class Stylize:
         weights = load_weights(self.weights or best_available())
         if self.auto_weights or self.strength is not None:
             recipe = balanced(weights, references, recipe, 0.5 if self.strength is None else self.strength)
-        return render(weights, references, recipe, files, self.output, every=self.every,
-                      keep_alpha=self.keep_alpha, limit=limit, devices=first_devices(self.devices),
-                      console=console)
+        job = Job(weights=weights, references=references, recipe=recipe, files=files, output=self.output,
+                  every=self.every, keep_alpha=self.keep_alpha, limit=limit, save_seconds=self.save_every,
+                  devices=first_devices(self.devices), resume=self.resume)
+        return render(job, console)
 
     def chosen_recipe(self) -> Recipe:
         """The named recipe with the short flags applied."""
