@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from jaxstyle import recipes
+from jaxstyle.backbones import VGG
+from jaxstyle.backbones.perceptual import random_weights
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.files import load
 from jaxstyle.losses import gram_loss
@@ -29,6 +31,13 @@ def test_json_round_trip_recompiles_nothing(name):
     assert again == recipe
     assert structure(again) == structure(recipe)
     assert [type(a) for a in jax.tree.leaves(again)] == [type(a) for a in jax.tree.leaves(recipe)]
+
+
+@pytest.fixture
+def network():
+    """A narrow VGG with every layer that some recipe looks at."""
+    blocks = ((4, 4), (6, 6), (8, 8, 8, 8), (8, 8, 8), (8,))
+    return random_weights(seed=1, network=VGG(blocks=blocks, border="reflect"))
 
 
 @pytest.mark.parametrize("name", NAMES)

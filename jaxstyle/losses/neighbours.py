@@ -77,7 +77,8 @@ def matched(query: Array, styles: Sequence[Array], query_map: Array | None = Non
     that of the maps `[n, M]` and `[m, M]`, if there are any. One style is compared at a time, in blocks.
     """
     maps = list(style_maps) or [None] * len(styles)
-    mean = sum(x.sum(axis=0) for x in styles) / sum(x.shape[0] for x in styles)
+    total = sum((x.sum(axis=0) for x in styles), start=jnp.zeros((), query.dtype))
+    mean = total / sum(x.shape[0] for x in styles)
     key = centred_key(query, query.mean(axis=0), query_map, gamma)
     best = jnp.full(query.shape[0], -jnp.inf, query.dtype)
     found = jnp.zeros_like(query)

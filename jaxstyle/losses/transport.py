@@ -66,7 +66,7 @@ def palette_distance(x: Array, y: Array) -> Array:
     return relaxed_transport(cosine_distances(x, y) + euclidean_distances(x, y))
 
 
-def positions(key: Array, shape: tuple[int, int], count: int) -> Array:
+def positions(key: Array, shape: Sequence[int], count: int) -> Array:
     """`count` places `[count, 2]` in [0, 1)² (row, column), spread evenly: a grid of about square cells with
     one random offset, of whose cells a random part is taken (without repeats)."""
     height, width = shape

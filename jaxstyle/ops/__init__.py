@@ -19,7 +19,7 @@ from jax import Array
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.ops import convolution, grams, patches, pooling, reference
-from jaxstyle.ops.nearest import nearest
+from jaxstyle.ops.neighbours import nearest
 
 __all__ = [
     "average_pool", "conv", "gram", "max_pool", "nearest", "nearest_patches", "prepare",
