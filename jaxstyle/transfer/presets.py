@@ -30,7 +30,7 @@ The programs of the literature clip when they save, which can multiply the loss.
 
 DEFAULT = Recipe(
     terms={
-        "content": Content(weight=0.2, layer_weights=(0.5, 0.5), layers=("relu3_1", "relu4_2"),
+        "content": Content(weight=0.3, layer_weights=(0.5, 0.5), layers=("relu3_1", "relu4_2"),
                            normalization="relative", palette=1.0),
         "neighbours": Neighbours(weight=1.0, layers=STYLE_LAYERS[:4], layer_weights=(1.0,) * 4, palette=1.0),
         "style": Gram(weight=2.0, normalization="relative"),
