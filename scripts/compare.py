@@ -92,9 +92,8 @@ def result(weights: Weights, pair: Pair, label: str, recipe: Recipe, strength: f
 
 def judged(judge: Weights, pair: Pair, image: np.ndarray) -> dict[str, float]:
     """All numbers of a result."""
-    layers = (CONTENT_LAYERS, STYLE_LAYERS)
-    if set(GOOGLENET[0]) <= set(judge.network.layers):
-        layers = GOOGLENET
+    foreign = set(GOOGLENET[0]) <= set(judge.network.layers)
+    layers: tuple[tuple[str, ...], tuple[str, ...]] = GOOGLENET if foreign else (CONTENT_LAYERS, STYLE_LAYERS)
     references = References(content=jnp.asarray(pair.photo), styles=(jnp.asarray(pair.painting),))
     found = {name: float(value)
              for name, value in distances(judge, references, jnp.asarray(image), *layers).items()}
@@ -150,6 +149,7 @@ def main() -> None:
     weights = load_weights(given.weights)
     judge = load_weights(given.judge) if given.judge else weights
     names = given.recipes.split(",")
+    chosen: list[tuple[str, Recipe, float | None]]
     chosen = [(name, recipes.with_size(recipes.named(name), given.size), None) for name in names]
     if given.strengths:
         chosen = [(f"{names[0]} {text}", chosen[0][1], float(text)) for text in given.strengths.split(",")]
