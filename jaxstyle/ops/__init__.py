@@ -19,11 +19,12 @@ from jax import Array
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.ops import convolution, grams, patches, pooling, reference
+from jaxstyle.ops.neighbours import nearest
 from jaxstyle.ops.reference import Grid, patch_starts
 
 __all__ = [
-    "Grid", "average_pool", "best_patches", "conv", "gram", "max_pool", "nearest_patches", "patch_starts",
-    "prepare", "squared_gram_distance", "upsample_conv",
+    "Grid", "average_pool", "best_patches", "conv", "gram", "max_pool", "nearest", "nearest_patches",
+    "patch_starts", "prepare", "squared_gram_distance", "upsample_conv",
 ]
 
 

@@ -57,6 +57,11 @@ class ScipyLbfgsb:
     max_linesearch: int = static(default=20)
     single: bool = static(default=False)
 
+    @property
+    def box(self) -> tuple[Any, Any]:
+        """The bounds."""
+        return self.lower, self.upper
+
     def init(self, iterate: Iterate, scale: Array) -> Workspace:
         """Empty workspace at the point, moved into the bounds."""
         flat, _ = ravel_pytree(iterate.x)

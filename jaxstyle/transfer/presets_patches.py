@@ -7,19 +7,22 @@ on another network they are translated (see `transfer.translation`).
 
 from __future__ import annotations
 
-from jaxstyle.losses import Content, Patches, Range, TotalVariation
-from jaxstyle.solvers import ArmijoLbfgs, Lbfgs, ScipyLbfgsb
+from jaxstyle.losses import Content, Patches, TotalVariation
+from jaxstyle.solvers import ArmijoLbfgs, ScipyLbfgsb
 from jaxstyle.transfer.recipe import Recipe, Stage, Start
 from jaxstyle.weights.scales import OXFORD
+
+BOX = (0.0, 1.0)
+"""Every recipe keeps pixels in range while it optimises, so that the picture delivered is the one measured.
+The programs of the literature clip when they save, which can multiply the loss."""
 
 PATCHES = Recipe(
     terms={
         "content": Content(weight=3.0, normalization="relative"),
         "style": Patches(weight=1.0, gamma=1.0, anchor=0.5),
         "tv": TotalVariation(weight=2.0),
-        "range": Range(weight=10.0),
     },
-    solver=ArmijoLbfgs(),
+    solver=ArmijoLbfgs(box=BOX),
     start=Start(noise=0.0),
     stages=(Stage(size=128, steps=100), Stage(size=256, steps=100), Stage(size=512, steps=60)),
     pooling="average",
@@ -35,9 +38,8 @@ DOODLE = Recipe(
     terms={
         "style": Patches(weight=1.0, gamma=2.0),
         "tv": TotalVariation(weight=2.0),
-        "range": Range(weight=10.0),
     },
-    solver=ArmijoLbfgs(),
+    solver=ArmijoLbfgs(box=BOX),
     start=Start(noise=1.0, deviation=0.15),
     stages=(Stage(size=128, steps=120), Stage(size=256, steps=100), Stage(size=512, steps=60)),
     pooling="average",
@@ -74,7 +76,7 @@ CNNMRF = Recipe(
                          normalization="cnnmrf"),
         "tv": TotalVariation(weight=1e-3 * 255**2 / 2, reduction="sum"),
     },
-    solver=Lbfgs(),
+    solver=ArmijoLbfgs(box=BOX),
     start=Start(noise=0.0),
     stages=tuple(Stage(size=size, steps=100) for size in (96, 192, 384)),
     pooling="max",
@@ -86,10 +88,11 @@ each layer the gradient 1e-4 · (F − T/n); content 20 at relu4_2; total variat
 three sizes, the longer side 384, from the photo.
 
 Its content module passes back weight · ∇ mean (F − P)² like neural-style's, hence "mean"; total variation
-exists there as a gradient only, that of ½ Σ (dx² + dy²) in 0..255, and is in the loss here. Deviations: a
-line search (the program's L-BFGS takes full steps); the total is a true function between two matchings, where
-the program adds gradients to a loss that it does not compute; copies are cut from the painting at the size of
-the stage; maps, which CNNMRF does not know, are used if there are any.
+exists there as a gradient only, that of ½ Σ (dx² + dy²) in 0..255, and is in the loss here. Deviations:
+steps that decrease the loss, within the range of pixels (the program's L-BFGS takes full steps); the total is
+a true function between two matchings, where the program adds gradients to a loss that it does not compute;
+copies are cut from the painting at the size of the stage; maps, which CNNMRF does not know, are used if there
+are any.
 """
 
 SEMANTIC_REPORT = Recipe(
@@ -98,7 +101,7 @@ SEMANTIC_REPORT = Recipe(
         "style": Patches(weight=1.0, gamma=50.0 * 255, matching="paper", normalization="paper"),
         "tv": TotalVariation(weight=255.0**2, reduction="sum"),
     },
-    solver=Lbfgs(),
+    solver=ArmijoLbfgs(box=BOX),
     start=Start(noise=1.0),
     stages=(Stage(size=384, steps=300),),
     pooling="average",
@@ -111,5 +114,5 @@ relu4_2, squared total variation, white noise, L-BFGS.
 The report leaves open, and we chose: α₁ = 1 (its E_c has no ½, ours has, so the weight is 2), α₂ = 1 on
 pixels of 0..255, one size of 384 pixels, 300 steps, average pooling. Deviations: the report's E_s has the
 map's part of each patch in it, too, which does not depend on the image once patches are matched and is left
-out here.
+out here; pixels are kept in their range.
 """
