@@ -34,9 +34,10 @@ def clip(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", LABELS)
 def test_what_is_compared(name, clip):
-    experiment, runner = importlib.import_module(name), importlib.import_module("video_runner")
+    runner = importlib.import_module("video_runner")
+    experiment = importlib.import_module(name)
     setup = runner.Setup(clip=clip / "frames", style=clip / "painting.png", output=clip / "run",
-                         model=clip / "model.safetensors", weights="deep.safetensors", size=32, quick=True)
+                         model=clip / "model.safetensors", weights="deep", size=32, quick=True)
     plans = experiment.variants(setup)
     assert list(plans) == LABELS[name]
     for heading in ("Source:", "Question:", f"Command: python experiments/{name}.py", "Cost:", "Look for:"):
@@ -46,11 +47,12 @@ def test_what_is_compared(name, clip):
 
 def test_an_experiment_makes_a_report(clip, monkeypatch):
     monkeypatch.setenv("JAXSTYLE_CACHE", str(clip / "cache"))
-    experiment, runner = importlib.import_module("video_frames"), importlib.import_module("video_runner")
+    runner = importlib.import_module("video_runner")
+    experiment = importlib.import_module("video_frames")
     with fast_to_compile():
         given = ["--clip", str(clip / "frames"), "--style", str(clip / "painting.png"),
-                 "-o", str(clip / "run"),
-                 "--weights", str(clip / "deep.safetensors"), "--quick", "--size", "32"]
+                 "-o", str(clip / "run"), "--weights", str(clip / "deep.safetensors"),
+                 "--quick", "--size", "32"]
         assert runner.main(experiment.__doc__, experiment.variants, given) == 0
     one = json.loads((clip / "run/results.json").read_text())["frame by frame"]
     assert one["frames"] == 2 and 0 < one["flicker"] < 1 and one["style"] > 0 and one["seconds_per_frame"] > 0

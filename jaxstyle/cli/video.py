@@ -77,7 +77,7 @@ class Video:
     measure: bool = False
     """Measure the flicker, in all and per second, with a plot beside OUT."""
     force: bool = False
-    """Overwrite OUT if it exists, and start afresh."""
+    """Overwrite OUT if it exists, and what another video left unfinished in its place."""
 
     def run(self, settings: Settings, console: Console) -> int:
         """Make the video."""
