@@ -29,6 +29,8 @@ _FORMATS = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP",
     ".tif": "TIFF", ".tiff": "TIFF",
 }  # fmt: skip
+SUFFIXES = tuple(_FORMATS)
+"""The one list of picture suffixes."""
 _DESCRIPTION = 270  # EXIF and TIFF tag ImageDescription
 
 
