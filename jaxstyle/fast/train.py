@@ -48,7 +48,7 @@ def start(recipe: Training, network: StyleNetwork) -> State:
     """Random parameters and nothing learnt."""
     variables = network.init(jax.random.key(recipe.seed), jnp.zeros((16, 16, 3)))
     params = variables["params"]
-    return State(step=jnp.zeros((), jnp.int32), params=params, average=params,
+    return State(step=jnp.zeros((), jnp.int32), params=params, average=jax.tree.map(jnp.copy, params),
                  optimizer=optimizer(recipe).init(params), statistics=variables.get("statistics", {}),
                  scale=jnp.ones(()))
 
