@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.images import SUFFIXES, load
+from jaxstyle.images.files import SUFFIXES, load
 
 # Every so many files one is held out, and never more than MOST_HELD_OUT.
 HELD_OUT_EVERY, MOST_HELD_OUT = 16, 16
@@ -148,3 +149,32 @@ def held_out_squares(files: Sequence[Path], size: int) -> tuple[np.ndarray, dict
         y, x = ((n - side) // 2 for n in photo.shape[:2])
         squares.append(resized(photo[y:y + side, x:x + side], size, size))
     return np.stack(squares) if squares else np.zeros((0, size, size, 3), np.float32), skipped
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """A folder of photos, ready to train with.
+
+    Attributes:
+      photos: the stream; held_out: squares `[n, S, S, 3]`; skipped: why held-out files are missing;
+      sha256: of the listing.
+    """
+
+    photos: Photos
+    held_out: np.ndarray
+    skipped: dict[str, str]
+    sha256: str
+
+
+def gathered(folder: str | os.PathLike, *, size: int, batch: int, seed: int, least_scale: float,
+             part: tuple[int, int] = (0, 1)) -> Gathered:
+    """The photos of a folder, split into a stream of crops and those held out; see `Photos`.
+
+    Raises:
+      JaxstyleError: no such folder, or no pictures in it.
+    """
+    files = photo_files(folder)
+    used, kept = split(files, seed)
+    squares, skipped = held_out_squares(kept, size)
+    photos = Photos(used, size=size, batch=batch, seed=seed, least_scale=least_scale, part=part)
+    return Gathered(photos, squares, skipped, listing_sha256(files, folder))

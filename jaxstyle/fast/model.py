@@ -24,9 +24,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from jaxstyle.atomic import write_whole
+from jaxstyle.backbones.perceptual import attributes_of
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.fast.network import StyleNetwork, checked, initial
-from jaxstyle.weights import attributes_of, content_sha256
+from jaxstyle.weights.store import content_sha256
 
 FORMAT = "jaxstyle-fast-network"
 VERSION = 1

@@ -31,6 +31,9 @@ TANH_SCALE = 150 / 255
 MULTIPLE = 4
 BATCH_AXIS = "batch"
 MOMENTUM = 0.9
+FIRST_CONTRAST = 0.25
+# Residual blocks begin as nearly nothing (Goyal et al. 2017, section 5.1), so that the photo comes through.
+FIRST_RESIDUAL = 0.1
 
 
 class Layer(NamedTuple):
@@ -138,13 +141,16 @@ def initial(layer: Layer, network: StyleNetwork, key: Array) -> dict[str, Array]
     shape = (layer.size, layer.size, layer.inputs, layer.outputs)
     params = {"kernel": nn.initializers.he_normal()(key, shape)}
     if not layer.normalised:
-        return {**params, "bias": jnp.zeros(layer.outputs)}
+        # The first pictures are grey with little contrast, where no output function is saturated.
+        grey = 0.5 if network.output == "linear" else 0.0
+        return {"kernel": FIRST_CONTRAST * params["kernel"], "bias": jnp.full(layer.outputs, grey)}
     styles = (network.styles, layer.outputs)
-    return {**params, "scale": jnp.ones(styles), "offset": jnp.zeros(styles)}
+    scale = FIRST_RESIDUAL if layer.skip else 1.0
+    return {**params, "scale": jnp.full(styles, scale), "offset": jnp.zeros(styles)}
 
 
 def padded(image: Array, multiple: int = MULTIPLE) -> Array:
-    """An image `[H, W, C]` continued below and to the right by reflection to sides that `multiple` divides."""
+    """An image `[H, W, C]` continued below and to the right by reflection to multiples of a number."""
     below, right = -image.shape[0] % multiple, -image.shape[1] % multiple
     return jnp.pad(image, ((0, below), (0, right), (0, 0)), mode="reflect")
 

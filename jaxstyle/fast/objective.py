@@ -8,46 +8,58 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxstyle.weights import Weights
+from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.objective import Terms, layers_of
 from jaxstyle.references import References
+from jaxstyle.transfer.objective import Terms, layers_of, looking_through, objective, remembers
+
+
+def check_terms(terms: Terms) -> None:
+    """Raise unless a network can be trained with these terms.
+
+    Raises:
+      JaxstyleError: a term that remembers earlier evaluations of one image.
+    """
+    for name, term in terms.items():
+        if remembers(term):
+            raise JaxstyleError(f"term '{name}' remembers earlier steps of one image, but training sees "
+                                "another photo each time; leave it out")
 
 
 def style_targets(weights: Weights, terms: Terms, painting: Array) -> dict[str, Any]:
-    """Targets of one painting `[H, W, 3]`, of those terms that need no photo; they are made once.
-
-    Raises:
-      JaxstyleError: no term looks at the painting.
-    """
-    features = References(styles=(weights.features(painting, layers_of(terms)),))
+    """Targets of one painting `[H, W, 3]`, of those terms that need no photo; they are made once."""
+    references = References(styles=(painting,), seed=0)
+    look = looking_through(weights, references, terms)
     found: dict[str, Any] = {}
     for name, term in terms.items():
         try:
-            found[name] = term.target(References(styles=(painting,)), features)
+            found[name] = term.target(references, look)
         except JaxstyleError:  # needs a content image: made anew for every photo
             continue
     return found
 
 
-def objective(
+def photo_targets(weights: Weights, terms: Terms, photo: Array) -> dict[str, Any]:
+    """Targets of the other terms for one photo `[H, W, 3]`; no gradient flows back through them."""
+    references = References(content=photo, seed=0)
+    look = looking_through(weights, references, terms)
+    return {name: lax.stop_gradient(term.target(references, look)) for name, term in terms.items()}
+
+
+def photo_objective(
     weights: Weights, terms: Terms, styles: Mapping[str, Any], photo: Array, image: Array,
     style_weight: Any = 1.0,
 ) -> tuple[Array, dict[str, Array]]:
     """Total loss of a network's `image` `[H, W, 3]` of a `photo`, and each term's weighted share.
 
     Args:
-      styles: what `style_targets` made of the painting; style_weight: factor of those terms that have a
-        target in it.
+      styles: what `style_targets` made of the painting.
+      style_weight: factor of its terms that look at layers.
     """
-    content_layers = layers_of({name: term for name, term in terms.items() if name not in styles})
-    references = References(content=photo)
-    features = References(content=lax.stop_gradient(weights.features(photo, content_layers))
-                          if content_layers else {})
-    found = weights.features(image, layers_of(terms)) if layers_of(terms) else {}
-    parts: dict[str, Array] = {}
-    for name, term in terms.items():
-        target = styles[name] if name in styles else term.target(references, features)
-        share = jnp.asarray(term.weight, image.dtype) * term.loss(image, found, target)
-        parts[name] = share * style_weight if name in styles and term.layers else share
+    others = {name: term for name, term in terms.items() if name not in styles}
+    targets = {**styles, **photo_targets(weights, others, photo)}
+    _, (parts, _) = objective(weights, terms, targets, image)
+    for name in styles:
+        if layers_of({name: terms[name]}):
+            parts[name] = parts[name] * style_weight
     return sum(parts.values(), start=jnp.zeros((), image.dtype)), parts

@@ -6,7 +6,6 @@ from typing import Any
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.fast.network import StyleNetwork, checked
-from jaxstyle.losses import Content, Gram, TotalVariation
 from jaxstyle.losses.checks import one_of
 from jaxstyle.ops.reference import PRECISIONS
 from jaxstyle.pytrees import pytree, static
@@ -25,6 +24,9 @@ class Architecture:
     upsample: str = static(default="nearest")
     padding: str = static(default="reflect")
     output: str = static(default="tanh")
+    output_norm: bool = static(default=False)
+    alignment: str = static(default="centred")
+    epsilon: float = static(default=1e-5)
 
     def __post_init__(self) -> None:
         self.network(1)
@@ -37,7 +39,8 @@ class Architecture:
         """
         return checked(StyleNetwork(
             styles=styles, width=self.width, depth=self.depth, norm=self.norm, upsample=self.upsample,
-            padding=self.padding, output=self.output))
+            padding=self.padding, output=self.output,
+            output_norm=self.output_norm, alignment=self.alignment, epsilon=self.epsilon))
 
 
 @pytree
@@ -86,18 +89,10 @@ class Training:
         for name, least in (("steps", 1), ("warmup", 0), ("batch", 1), ("crop", 16), ("style_size", 16)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise JaxstyleError(f"{name} is {value!r}; a training takes a whole number of at least {least}")
+                raise JaxstyleError(f"{name} is {value!r}; a training takes a whole number of at least "
+                                    f"{least}")
         if not 0 < self.least_scale <= 1:
             raise JaxstyleError(f"least_scale is {self.least_scale}; it lies above 0 and not above 1")
         if self.noise < 0:
             raise JaxstyleError(f"noise is {self.noise}; a deviation is not negative")
 
-
-MULTI_STYLE = Training(
-    terms={
-        "content": Content(weight=1.0, normalization="relative"),
-        "style": Gram(weight=10.0, normalization="relative"),
-        "tv": TotalVariation(weight=1.0),
-    },
-    learning_rate=1e-3, warmup=100, schedule="cosine", clip=10.0,
-)

@@ -11,13 +11,14 @@ import optax
 from jax import Array, lax
 
 from jaxstyle import ops
+from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.fast.network import BATCH_AXIS, StyleNetwork
-from jaxstyle.fast.objective import objective
+from jaxstyle.fast.objective import photo_objective
 from jaxstyle.fast.recipe import Training
-from jaxstyle.pytrees import pytree
-from jaxstyle.weights import Weights
+from jaxstyle.pytrees import pytree, static
 
 SMALLEST_RATE = 0.01
+PER_STYLE = ("scale", "offset")
 
 
 @pytree
@@ -25,7 +26,7 @@ class State:
     """What a step changes.
 
     Attributes:
-      step: steps done; params: raw parameters by layer; average: their running average.
+      step: steps done; params: what is learnt, by layer; average: its running average.
       optimizer: Adam's moments; statistics: of batch norm, else empty.
       scale: factor of the learning rate, halved after a loss that was not finite.
     """
@@ -38,16 +39,44 @@ class State:
     scale: Array
 
 
+@pytree
+class Task:
+    """What stays the same during a training.
+
+    Attributes:
+      weights: the perceptual network; targets: of every painting, stacked (see `objective.style_targets`).
+      base: parameters of the model that the styles are added to, which stay as they are; else empty.
+      network: with all styles, the base's first; count: the number of paintings.
+    """
+
+    weights: Weights
+    targets: Any
+    base: dict[str, Any]
+    network: StyleNetwork = static()
+    count: int = static()
+
+
+def whole(base: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
+    """All parameters of the network: those learnt, or those of a base with the new styles' rows below."""
+    if not base:
+        return params
+    return {name: {key: jnp.concatenate([value, params[name][key]]) if key in PER_STYLE else value
+                   for key, value in layer.items()} for name, layer in base.items()}
+
+
 def optimizer(recipe: Training) -> optax.GradientTransformation:
     """Clipping and Adam, without the learning rate."""
     return optax.chain(optax.clip_by_global_norm(recipe.clip),
                        optax.scale_by_adam(b1=recipe.b1, b2=recipe.b2))
 
 
-def start(recipe: Training, network: StyleNetwork) -> State:
-    """Random parameters and nothing learnt."""
-    variables = network.init(jax.random.key(recipe.seed), jnp.zeros((16, 16, 3)))
+def first_state(recipe: Training, task: Task) -> State:
+    """Random parameters (of styles added to a base: the mean of the base's) and nothing learnt."""
+    variables = task.network.init(jax.random.key(recipe.seed), jnp.zeros((16, 16, 3)))
     params = variables["params"]
+    if task.base:
+        params = {name: {key: jnp.repeat(layer[key].mean(0, keepdims=True), task.count, 0)
+                         for key in PER_STYLE} for name, layer in task.base.items() if "scale" in layer}
     return State(step=jnp.zeros((), jnp.int32), params=params, average=jax.tree.map(jnp.copy, params),
                  optimizer=optimizer(recipe).init(params), statistics=variables.get("statistics", {}),
                  scale=jnp.ones(()))
@@ -73,22 +102,24 @@ def styles_at(recipe: Training, step: Array, count: int) -> Array:
 
 
 def photo_loss(
-    recipe: Training, network: StyleNetwork, weights: Weights, params: Any, statistics: Any,
-    photo: Array, style: Array, target: Any, key: Array, train: bool = True,
+    recipe: Training, task: Task, params: Any, statistics: Any, photo: Array, painting: Array, key: Array,
+    train: bool = True,
 ) -> tuple[Array, tuple[dict[str, Array], Any]]:
-    """Loss of one photo `[H, W, 3]` in one style (a number), its parts, and new statistics."""
-    shares = jax.nn.one_hot(style, network.styles, dtype=photo.dtype)
+    """Loss of one photo `[H, W, 3]` for one painting (its number), its parts, and new statistics."""
+    shares = jax.nn.one_hot(painting + task.network.styles - task.count, task.network.styles,
+                            dtype=photo.dtype)
 
     def run(image: Array) -> tuple[Array, Any]:
         variables = {"params": params, "statistics": statistics}
         if train and statistics:
-            y, changed = network.apply(variables, image, shares, train=True, mutable=["statistics"])
+            y, changed = task.network.apply(variables, image, shares, train=True, mutable=["statistics"])
             return y, changed["statistics"]
-        return network.apply(variables, image, shares), statistics
+        return task.network.apply(variables, image, shares), statistics
 
     image, changed = run(photo)
-    factor = jnp.asarray(recipe.style_weights)[style] if recipe.style_weights else 1.0
-    total, parts = objective(weights, recipe.terms, target, photo, image, factor)
+    target = jax.tree.map(lambda leaf: leaf[painting], task.targets)
+    factor = jnp.asarray(recipe.style_weights)[painting] if recipe.style_weights else 1.0
+    total, parts = photo_objective(task.weights, recipe.terms, target, photo, image, factor)
     if recipe.noise and train:
         noisy, _ = run(photo + recipe.noise * jax.random.normal(key, photo.shape, photo.dtype))
         parts["stability"] = recipe.stability * jnp.mean(jnp.square(noisy - image))
@@ -97,38 +128,31 @@ def photo_loss(
 
 
 def batch_loss(
-    recipe: Training, network: StyleNetwork, weights: Weights, targets: Any, params: Any, statistics: Any,
-    photos: Array, styles: Array, step: Array, train: bool = True,
+    recipe: Training, task: Task, params: Any, statistics: Any, photos: Array, paintings: Array, step: Array,
+    train: bool = True,
 ) -> tuple[Array, tuple[dict[str, Array], Any]]:
-    """Mean loss over photos `[n, H, W, 3]` in styles `[n]`, its parts, and new statistics.
-
-    Args:
-      targets: of every painting, stacked: see `objective.style_targets`.
-    """
-    prepared = ops.prepare(params, recipe.precision)
+    """Mean loss over photos `[n, H, W, 3]` for paintings `[n]`, its parts, and new statistics."""
+    prepared = ops.prepare(whole(task.base, params), recipe.precision)
     keys = jax.random.split(jax.random.fold_in(jax.random.key(recipe.seed), step), photos.shape[0])
 
-    def one(photo: Array, style: Array, key: Array) -> Any:
-        target = jax.tree.map(lambda leaf: leaf[style], targets)
-        return photo_loss(recipe, network, weights, prepared, statistics, photo, style, target, key, train)
+    def one(photo: Array, painting: Array, key: Array) -> Any:
+        return photo_loss(recipe, task, prepared, statistics, photo, painting, key, train)
 
     # One core computes photos in turn as fast as together, in less memory; batch norm looks at all at once.
     alone = jax.default_backend() == "cpu" and jax.device_count() == 1 and not statistics
     over = (lambda *each: lax.map(lambda x: one(*x), each)) if alone else jax.vmap(one, axis_name=BATCH_AXIS)
-    losses, (parts, changed) = over(photos, styles, keys)
+    losses, (parts, changed) = over(photos, paintings, keys)
     # Batch norm pools over the mapped axis, so that every photo brings the same statistics.
     changed = jax.tree.map(lambda leaf: leaf[0], changed) if statistics else {}
     return jnp.mean(losses), (jax.tree.map(jnp.mean, parts), changed)
 
 
-def update(recipe: Training, network: StyleNetwork, weights: Weights, targets: Any, state: State,
-           photos: Array) -> tuple[State, dict[str, Array]]:
+def update(recipe: Training, task: Task, state: State, photos: Array) -> tuple[State, dict[str, Array]]:
     """One step: the next state, and the weighted losses (with "total" and "gradient", its norm)."""
-    count = network.styles
-    styles = styles_at(recipe, state.step, count)
-    loss = partial(batch_loss, recipe, network, weights, targets)
+    paintings = styles_at(recipe, state.step, task.count)
+    loss = partial(batch_loss, recipe, task)
     (total, (parts, statistics)), gradient = jax.value_and_grad(loss, has_aux=True)(
-        state.params, state.statistics, photos, styles, state.step)
+        state.params, state.statistics, photos, paintings, state.step)
     moves, moments = optimizer(recipe).update(gradient, state.optimizer, state.params)
     pace = -rate(recipe, state.step) * state.scale
     params = jax.tree.map(lambda p, move: p + pace * move, state.params, moves)
