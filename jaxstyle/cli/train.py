@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import signal
-import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +14,7 @@ from tyro.conf import Positional, arg
 
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.cli.arguments import Settings
+from jaxstyle.cli.interrupts import noting_signals
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.fast import recipes
 from jaxstyle.fast.data import Gathered, gathered
@@ -32,7 +30,6 @@ from jaxstyle.runs.manifest import device_name
 from jaxstyle.transfer.settings import override
 from jaxstyle.weights.store import best_available, load_weights, sha256
 
-INTERRUPTED = 130
 FIELDS = frozenset(field.name for field in dataclasses.fields(Training))
 """Fields of the recipe; each is an option."""
 
@@ -117,37 +114,20 @@ class Train:
         console.print(f"{device_name()}: {len(self.paintings)} paintings, {len(found.photos.files)} photos "
                       f"and {len(found.held_out)} held out, {recipe.steps} steps of {recipe.batch} at "
                       f"{recipe.crop} px → {self.output}", highlight=False, soft_wrap=True)
-        with stopping() as stop:
-            for _ in shown(run(self.output, recipe, task, found.photos, plan, stop.is_set), console):
+        with noting_signals() as stop:
+            for _ in shown(run(self.output, recipe, task, found.photos, plan, lambda: bool(stop)), console):
                 continue
         skipped = {**found.skipped, **found.photos.skipped}
         if skipped:
             console.print(f"[yellow]{len(skipped)} photos were left out[/] because they cannot be decoded: "
                           f"{', '.join(Path(path).name for path in skipped)} (reasons in skipped.json)",
                           highlight=False, soft_wrap=True)
-        if stop.is_set():
+        if stop:
             console.print(f"stopped; go on with --resume. The model so far → {self.output}",
                           highlight=False, soft_wrap=True)
-            return INTERRUPTED
+            return stop.code
         console.print(f"done → {self.output}", highlight=False, soft_wrap=True)
         return 0
-
-
-@contextmanager
-def stopping() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets, so that a step that runs is finished and saved; a second one interrupts."""
-    event = threading.Event()
-
-    def ask(number: int, frame: object) -> None:
-        if event.is_set():
-            raise KeyboardInterrupt
-        event.set()
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield event
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def shown(progress: Iterable[Step], console: Console) -> Iterator[Step]:

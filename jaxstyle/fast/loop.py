@@ -46,6 +46,9 @@ class Report:
     note: str = ""
 
 
+_advance = jax.jit(update, donate_argnums=2)
+
+
 def make_task(recipe: Training, weights: Weights, paintings: Sequence[Any], base: Model | None = None
               ) -> Task:
     """Targets of the paintings `[H, W, 3]` and the network that learns them.
@@ -84,14 +87,13 @@ def train_iter(recipe: Training, task: Task, state: State, photos: Photos,
     Raises:
       JaxstyleError: the loss was not finite five times in a row.
     """
-    advance = jax.jit(update, donate_argnums=2)
     step, failures = int(state.step), 0
     stopped = False
     while step < recipe.steps and not stopped:
         kept, began, losses = jax.tree.map(jnp.copy, state), time.monotonic(), []
         goal = min(recipe.steps, (step // CHUNK + 1) * CHUNK)
         for _ in range(step, goal):
-            state, parts = advance(recipe, task, state, shared(next(photos)))
+            state, parts = _advance(recipe, task, state, shared(next(photos)))
             losses.append(parts)
             if stopped := stop():
                 break

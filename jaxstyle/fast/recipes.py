@@ -119,8 +119,8 @@ def on_network(recipe: Training, weights: Weights) -> tuple[Training, str]:
     """The recipe with losses that make sense on a network, and what was changed ("" if nothing).
 
     Only Oxford's VGG-16 and VGG-19 have the scale that absolute weights are meant for, and vgg19-slim
-    imitates its teacher at relu1_1 … 5_1 and 4_2 alone: other networks of VGG's layers get losses relative to their
-    targets there.
+    imitates its teacher at relu1_1 … 5_1 and 4_2 alone: other networks of VGG's layers get losses relative to
+    their targets there.
 
     Raises:
       JaxstyleError: the recipe wants layers that the network does not have, nor has it VGG-19's.
