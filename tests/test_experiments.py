@@ -17,7 +17,8 @@ from jaxstyle.sweeps.runner import grouped
 from jaxstyle.weights.store import write_weights
 
 FOLDER = Path(__file__).parent.parent / "experiments"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "runner")
+NAMES = sorted(path.stem for path in FOLDER.glob("*.py")
+               if path.stem != "runner" and not path.stem.startswith("fast_"))
 DEEP = VGG(blocks=((4,), (4,), (4,), (4, 4), (4,)), border="reflect")
 
 

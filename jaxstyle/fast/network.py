@@ -140,13 +140,14 @@ def initial(layer: Layer, network: StyleNetwork, key: Array) -> dict[str, Array]
     """Random parameters of one layer: He-normal kernel; bias, or scales `[styles, C]` near 1 and offsets."""
     shape = (layer.size, layer.size, layer.inputs, layer.outputs)
     params = {"kernel": nn.initializers.he_normal()(key, shape)}
+    kind = params["kernel"].dtype
     if not layer.normalised:
         # The first pictures are grey with little contrast, where no output function is saturated.
         grey = 0.5 if network.output == "linear" else 0.0
-        return {"kernel": FIRST_CONTRAST * params["kernel"], "bias": jnp.full(layer.outputs, grey)}
+        return {"kernel": FIRST_CONTRAST * params["kernel"], "bias": jnp.full(layer.outputs, grey, kind)}
     styles = (network.styles, layer.outputs)
     scale = FIRST_RESIDUAL if layer.skip else 1.0
-    return {**params, "scale": jnp.full(styles, scale), "offset": jnp.zeros(styles)}
+    return {**params, "scale": jnp.full(styles, scale, kind), "offset": jnp.zeros(styles, kind)}
 
 
 def padded(image: Array, multiple: int = MULTIPLE) -> Array:
