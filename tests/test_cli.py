@@ -176,7 +176,7 @@ def test_replaying_a_picture_without_manifest(place, capsys):
     assert "manifest" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [[], ["stylize"], ["replay"], ["recipes"], ["weights"]])
+@pytest.mark.parametrize("command", [["stylize"], ["replay"], ["recipes"], ["weights"]])
 def test_help(command, capsys):
     with pytest.raises(SystemExit) as end:
         main([*command, "--help"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from dataclasses import replace as replace_fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import jax
 import numpy as np
@@ -13,6 +13,7 @@ from rich.console import Console
 from tyro.conf import Positional, arg
 
 from jaxstyle.cli.arguments import Settings
+from jaxstyle.cli.maps import MapOptions, chosen_maps
 from jaxstyle.cli.render import Job, check_output, render, snapshot_path
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.fast.apply import Look, restyled
@@ -27,6 +28,7 @@ from jaxstyle.transfer import presets
 from jaxstyle.transfer.memory import parse_size
 from jaxstyle.transfer.recipe import Recipe
 from jaxstyle.transfer.settings import override
+from jaxstyle.transfer.translation import translated
 from jaxstyle.weights.store import best_available, load_weights
 
 
@@ -64,6 +66,10 @@ class Stylize:
     """What is where in the result: a picture of flat colours, for recipes that match patches."""
     style_map: Annotated[tuple[Path, ...], arg(metavar="IMAGE ...")] = ()
     """What is where in each painting, in the same colours."""
+    maps: Annotated[Literal["auto"] | None, arg(metavar="auto")] = None
+    """auto: make the maps by clustering what photo and painting look like (written beside OUT)."""
+    no_maps: bool = False
+    """Leave maps aside that lie beside the pictures as PHOTO_sem.png and PAINTING_sem.png."""
     every: Annotated[int | None, arg(metavar="N")] = None
     """Also write the picture every N steps, as OUT-00100.png and so on."""
     auto_weights: bool = False
@@ -101,8 +107,11 @@ class Stylize:
                       start=None if self.start is None else str(self.start),
                       content_map=None if self.content_map is None else str(self.content_map),
                       style_maps=tuple(map(str, self.style_map)))
-        references = load_references(files)
         weights = load_weights(self.weights or best_available())
+        recipe = translated(recipe, weights)
+        options = MapOptions(self.maps, self.no_maps, self.force or self.resume)
+        files = chosen_maps(files, recipe, weights, options, self.output, console)
+        references = load_references(files)
         if self.auto_weights or self.strength is not None:
             recipe = balanced(weights, references, recipe, 0.5 if self.strength is None else self.strength)
         job = Job(weights=weights, references=references, recipe=recipe, files=files, output=self.output,

@@ -1,4 +1,4 @@
-"""`jaxstyle train`: parsing and printing only."""
+"""`jaxstyle train`."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from jaxstyle.errors import JaxstyleError
 from jaxstyle.fast.model import Model, shares, style_index
 from jaxstyle.fast.network import StyleNetwork, stylized
 from jaxstyle.fast.tiles import bytes_for, rows_within, stylized_in_bands
-from jaxstyle.images.files import SUFFIXES
+from jaxstyle.images.folder import FORMATS
 from jaxstyle.ops.resize import resize_to
 
 # Luma of Rec. 601, and U, V in its units: columns of RGB -> YUV.
@@ -131,15 +131,15 @@ def pictures(given: Sequence[str]) -> list[Path]:
     for text in given:
         path = Path(text)
         if path.is_dir():
-            files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+            files = sorted(file for file in path.iterdir() if file.suffix.lower() in FORMATS)
         elif any(sign in text for sign in "*?["):
             root = Path(path.anchor) if path.is_absolute() else Path()
             pattern = str(path.relative_to(root)) if path.is_absolute() else text
-            files = sorted(file for file in root.glob(pattern) if file.suffix.lower() in SUFFIXES)
+            files = sorted(file for file in root.glob(pattern) if file.suffix.lower() in FORMATS)
         else:
             files = [path]
         if not files:
-            raise JaxstyleError(f"{text}: holds no pictures ({', '.join(SUFFIXES)})")
+            raise JaxstyleError(f"{text}: holds no pictures ({', '.join(FORMATS)})")
         found.update(dict.fromkeys(files))
     return list(found)
 

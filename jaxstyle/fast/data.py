@@ -18,7 +18,8 @@ import numpy as np
 from PIL import Image
 
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.images.files import SUFFIXES, load
+from jaxstyle.images.files import load
+from jaxstyle.images.folder import FORMATS
 
 # Every so many files one is held out, and never more than MOST_HELD_OUT.
 HELD_OUT_EVERY, MOST_HELD_OUT = 16, 16
@@ -35,9 +36,9 @@ def photo_files(folder: str | os.PathLike) -> tuple[Path, ...]:
     if not root.is_dir():
         raise JaxstyleError(f"{folder}: is no folder; photos to train on are given as one folder")
     files = tuple(sorted(path for path in root.rglob("*")
-                         if path.suffix.lower() in SUFFIXES and path.is_file()))
+                         if path.suffix.lower() in FORMATS and path.is_file()))
     if not files:
-        raise JaxstyleError(f"{folder}: holds no pictures ({', '.join(SUFFIXES)})")
+        raise JaxstyleError(f"{folder}: holds no pictures ({', '.join(FORMATS)})")
     return files
 
 

@@ -19,10 +19,11 @@ from jax import Array
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.ops import convolution, grams, patches, pooling, reference
+from jaxstyle.ops.reference import Grid, patch_starts
 
 __all__ = [
-    "average_pool", "conv", "gram", "max_pool", "nearest_patches", "prepare",
-    "squared_gram_distance", "transposed_conv", "upsample_conv",
+    "Grid", "average_pool", "best_patches", "conv", "gram", "max_pool", "nearest_patches", "patch_starts",
+    "prepare", "squared_gram_distance", "transposed_conv", "upsample_conv",
 ]
 
 
@@ -138,3 +139,24 @@ def nearest_patches(
       of equal shape. Among equal scores the first column wins, then the first row.
     """
     return _choose(patches).nearest_patches(x, style, size, precision, normalised)
+
+
+def best_patches(x: Array, style: Array, grid: Grid, offset: Array | None = None
+                 ) -> tuple[Array, Array, Array | None]:
+    """For every patch of `x` on a grid the style patch on the grid of the greatest score + offset.
+
+    What `nearest_patches` does, for a part of the patches, with some of them favoured or left out. No
+    gradient flows through matching.
+
+    Args:
+      x: `[H, W, C]`, style: `[Hs, Ws, C]`; grid: which patches, and what their score is.
+      offset: `[style_rows, style_columns]`, added to the scores of each style patch before the choice
+        (−∞ leaves it out); None: nothing.
+
+    Returns:
+      Flat index (row · (Ws − size + 1) + column) `[rows, columns]` of the patch among *all* of the style,
+      int32; its score + offset, of equal shape; and, if `grid.peaks`, the greatest score (without offset)
+      that each style patch has with any patch of x, `[style_rows, style_columns]`, else None. Among equal
+      scores the first column wins, then the first row.
+    """
+    return _choose(patches).best_patches(x, style, grid, offset)

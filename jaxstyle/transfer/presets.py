@@ -8,10 +8,12 @@ ratio.
 from __future__ import annotations
 
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.losses import Content, Gram, Patches, Range, TotalVariation
+from jaxstyle.losses import Content, Gram, Range, TotalVariation
 from jaxstyle.pytrees import replace
-from jaxstyle.solvers import Adam, ArmijoLbfgs, Lbfgs, ScipyLbfgsb
+from jaxstyle.solvers import Adam, ArmijoLbfgs, Lbfgs
+from jaxstyle.transfer.presets_patches import CNNMRF, DOODLE, NEURAL_DOODLE, PATCHES, SEMANTIC_REPORT
 from jaxstyle.transfer.recipe import Recipe, Stage, Start
+from jaxstyle.weights.scales import OXFORD
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
@@ -44,6 +46,7 @@ GATYS_2015 = Recipe(
     start=Start(noise=1.0),
     stages=(Stage(size=512, steps=500),),
     pooling="average",
+    made_for=OXFORD,
 )
 """Gatys, Ecker & Bethge 2015/2016: noise start, average pooling, α/β = 1e-3, content at conv4_2 and style at
 conv1_1 … conv5_1 with weights 1/5, L-BFGS.
@@ -62,6 +65,7 @@ GATYS_NOTEBOOK = Recipe(
     start=Start(noise=0.0),
     stages=(Stage(size=512, steps=500, by="shorter"),),
     pooling="max",
+    made_for=OXFORD,
 )
 """Gatys' PyTorch notebook: content start, shorter side 512, 500 L-BFGS steps, max pooling.
 
@@ -80,15 +84,14 @@ NEURAL_STYLE = Recipe(
     start=Start(noise=1.0, deviation=1e-3 / 255, distribution="normal"),
     stages=(Stage(size=512, steps=1000),),
     pooling="max",
+    made_for=OXFORD,
 )
 """Johnson's Torch program neural-style with its default flags: longer side 512, 1000 steps, noise of 1e-3.
 
 Its total variation exists as a gradient only, that of 1e-3 · ½ Σ(dx² + dy²) in 0..255; here it is in the
 loss, in [0, 1]. Deviations: a line search (the program's L-BFGS takes full steps); the noise surrounds
 mid-grey, not ImageNet's mean colour; features are those of the given weights (the program scales pixels by
-256, not 255). Its weights are absolute and meant for Oxford's VGG-19: on networks with normalised features,
-such as vgg19-slim, the total variation outweighs the rest and the picture stays grey unless
-`terms.tv.weight` is 0.
+256, not 255).
 """
 
 CROWSON = Recipe(
@@ -112,44 +115,6 @@ covariances, with layer weights scaled to 1 at the first; first-order difference
 total variation; the best image is the result, not a running average; replicate padding on every layer, not
 on conv1_1 only; the optimiser starts afresh at each scale.
 """
-
-PATCHES = Recipe(
-    terms={
-        "content": Content(weight=1.0, normalization="relative"),
-        "style": Patches(weight=1.0, gamma=1.0),
-        "tv": TotalVariation(weight=1.0),
-        "range": Range(weight=10.0),
-    },
-    solver=ArmijoLbfgs(),
-    start=Start(noise=0.0),
-    stages=(Stage(size=128, steps=100), Stage(size=256, steps=100), Stage(size=512, steps=60)),
-    pooling="average",
-)
-"""Ours, after Li & Wand 2016 and Champandard 2016: 3×3 patches of relu3_1 and relu4_1 with semantic maps if
-there are any, coarse to fine, losses and matching relative to their scale, so that it works with any network.
-"""
-
-NEURAL_DOODLE = Recipe(
-    terms={
-        "content": Content(weight=10.0, normalization="mean"),
-        "style": Patches(weight=25.0, gamma=10.0, matching="neural-doodle", normalization="mean"),
-        "tv": TotalVariation(weight=255**2.5, form="power"),
-    },
-    solver=ScipyLbfgsb(history=5),
-    start=Start(noise=1.0, deviation=112 / 255),
-    stages=tuple(Stage(size=size, steps=100) for size in (128, 256, 512)),
-    pooling="average",
-)
-"""Champandard's program neural doodle (2016) with its default flags: phases at ¼, ½ and full size, L-BFGS-B
-within the range of pixels, noise 16 to 240 of 255, content 10 at relu4_2, patches 25 at relu3_1 and relu4_1,
-smoothness 1 (of pixels in 0..255, converted here), semantic weight 10.
-
-Deviations: 100 iterations of L-BFGS-B per phase, not 100 evaluations; the full size is 512 pixels, not the
-content's own; no variety (a penalty on the style patches of the last evaluation). Its weights are absolute
-and meant for Oxford's VGG-19: on networks with normalised features the smoothness outweighs the rest; use
-`patches` there.
-"""
-
 
 def with_size(recipe: Recipe, size: int) -> Recipe:
     """The recipe at another size: the last stage's longer side becomes `size`, earlier ones in proportion
@@ -189,9 +154,12 @@ def catalogue() -> dict[str, tuple[Recipe, str]]:
         "default": (DEFAULT, "ours: coarse to fine, balanced for any size and network; about a minute"),
         "gatys-2015": (GATYS_2015, "the paper: from noise, average pooling, one size"),
         "gatys-notebook": (GATYS_NOTEBOOK, "Gatys' PyTorch notebook: from the photo, max pooling"),
-        "neural-style": (NEURAL_STYLE, "Johnson's Torch program, for `--weights vgg19`"),
-        "patches": (PATCHES, "ours: patches of the painting, steered by --content-map and --style-map"),
-        "neural-doodle": (NEURAL_DOODLE, "Champandard's program, for `--weights vgg19`"),
+        "neural-style": (NEURAL_STYLE, "Johnson's Torch program: from mid-grey, 1000 steps"),
+        "patches": (PATCHES, "ours: patches of the painting, steered by maps if there are any"),
+        "doodle": (DOODLE, "ours: a painting laid out anew by a map, without a photo (`jaxstyle doodle`)"),
+        "neural-doodle": (NEURAL_DOODLE, "Champandard's program: patches and maps, from noise"),
+        "cnnmrf": (CNNMRF, "Li & Wand's program: patches of nine copies of the painting, from the photo"),
+        "semantic-report": (SEMANTIC_REPORT, "the course report's semantic transfer: x ‖ γm, from noise"),
         "crowson": (CROWSON, "many sizes with Adam, after style-transfer-pytorch"),
     }
 

@@ -2,25 +2,22 @@
 
 Every reader gives `{"layer/role": array}` with the layer names of the file itself and the roles
 `weight`, `bias` and, for batch normalisation, `running_mean`, `running_var`. What the names and
-shapes mean is decided in `ports.py`.
+shapes mean is decided in `weights.port`.
 """
 
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import h5py
 import numpy as np
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.weights.formats.caffe import read_caffemodel
+from jaxstyle.weights.formats.matconvnet import read_mat
 from jaxstyle.weights.formats.torch import read_npy, read_torch
 
 ROLES = {
@@ -103,9 +100,11 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 
 def read_h5(path: Path) -> dict[str, np.ndarray]:
     """Keras weights: `block1_conv1/block1_conv1_W_1:0`, `…/kernel:0` or `…/conv2d_1/vars/0`."""
+    import h5py
+
     found: dict[str, np.ndarray] = {}
 
-    def visit(name: str, item: h5py.HLObject) -> None:
+    def visit(name: str, item: Any) -> None:
         if not isinstance(item, h5py.Dataset):
             return
         *groups, last = name.removesuffix(":0").split("/")
@@ -117,19 +116,6 @@ def read_h5(path: Path) -> dict[str, np.ndarray]:
     with h5py.File(path, "r") as file:
         file.visititems(visit)
     return found
-
-
-def read_mat(path: Path) -> dict[str, np.ndarray]:
-    """MatConvNet's convolutions, read in a process of its own (see `matfile.py`)."""
-    program = Path(__file__).with_name("matfile.py")
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "layers.npz"
-        done = subprocess.run([sys.executable, str(program), str(path), str(target)],
-                              capture_output=True, text=True)
-        if done.returncode:
-            crashed = done.returncode < 0 or not done.stderr.strip()
-            raise ValueError("damaged" if crashed else done.stderr.splitlines()[-1])
-        return read_npz(target)
 
 
 def named(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
