@@ -18,7 +18,7 @@ from jaxstyle.weights.store import write_weights
 
 FOLDER = Path(__file__).parent.parent / "experiments"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py")
-               if path.stem != "runner" and not path.stem.startswith("video_"))  # those: test_video_cli
+               if path.stem != "runner" and not path.stem.startswith(("video_", "fast_")))
 DEEP = VGG(blocks=((4,), (4,), (4,), (4, 4), (4,)), border="reflect")
 
 

@@ -24,7 +24,7 @@ from jaxstyle.ops.reference import Grid, patch_starts
 
 __all__ = [
     "Grid", "average_pool", "best_patches", "conv", "gram", "max_pool", "nearest", "nearest_patches",
-    "patch_starts", "prepare", "squared_gram_distance", "upsample_conv",
+    "patch_starts", "prepare", "squared_gram_distance", "transposed_conv", "upsample_conv",
 ]
 
 
@@ -86,6 +86,20 @@ def upsample_conv(
       `[2H, 2W, O]` of `[H, W, I]`.
     """
     return _choose(convolution).upsample_conv(x, params, border=border, relu=relu)
+
+
+def transposed_conv(x: Array, params: Mapping[str, Any], *, centred: bool = True) -> Array:
+    """3×3 convolution of the image with zeros put between its pixels, to twice the size.
+
+    Args:
+      params: "kernel" `[3, 3, I, O]` as a correlation of the stretched image, and "bias" `[O]`.
+      centred: pixel (i, j) lies under (2i, 2j) with the kernel's centre, as in Torch (padding 1, output
+        padding 1); else with the kernel's last tap there, as TensorFlow's SAME.
+
+    Returns:
+      `[2H, 2W, O]` of `[H, W, I]`.
+    """
+    return _choose(convolution).transposed_conv(x, params, centred=centred)
 
 
 def max_pool(x: Array) -> Array:

@@ -119,6 +119,22 @@ def upsample_conv(
     return conv(jnp.repeat(jnp.repeat(x, 2, axis=0), 2, axis=1), params, border=border, relu=relu)
 
 
+def transposed_conv(x: Array, params: Mapping[str, Any], *, centred: bool = True) -> Array:
+    """3×3 convolution of the image with zeros put between its pixels, to twice the size.
+
+    Returns:
+      `[2H, 2W, O]` of `[H, W, I]`.
+    """
+    pads = (1, 2) if centred else (2, 1)
+    product = jnp.bfloat16 if "bfloat16" in params else x.dtype
+    y = lax.conv_general_dilated(
+        x[None].astype(product), params["kernel"].astype(product), (1, 1), (pads, pads), lhs_dilation=(2, 2),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"), precision=lax.Precision.DEFAULT
+        if "tensorfloat32" in params else lax.Precision.HIGHEST,
+    )[0].astype(x.dtype)
+    return y + params["bias"].astype(x.dtype)
+
+
 def patch_norms(x: Array, size: int) -> Array:
     """Norm of every size×size patch, `[H, W, C]` -> `[H − size + 1, W − size + 1]`."""
     energy = lax.reduce_window(jnp.sum(x * x, axis=-1), 0.0, lax.add, (size, size), (1, 1), "VALID")

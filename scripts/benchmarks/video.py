@@ -20,10 +20,10 @@ from typing import Annotated, Any
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from jaxstyle.fast.model import Card, Model
-from jaxstyle.fast.network import StyleNetwork
 from tyro.conf import Positional
 
+from jaxstyle.fast.model import Card, Model
+from jaxstyle.fast.network import StyleNetwork
 from jaxstyle.video import folder as files
 from jaxstyle.video.estimate import flow_source
 from jaxstyle.video.feed_forward import function_of
