@@ -26,7 +26,8 @@ from jaxstyle.sweeps.plan import Lane, for_sweeps
 from jaxstyle.sweeps.runner import run_sweep
 from jaxstyle.transfer.platform import use_compilation_cache, use_host_devices
 from jaxstyle.transfer.recipe import Recipe
-from jaxstyle.weights.store import best_available
+from jaxstyle.transfer.translation import translated
+from jaxstyle.weights.store import best_available, load_weights
 
 STYLE_LAYERS = recipes.STYLE_LAYERS
 QUICK_SIZE, QUICK_STEPS = 64, 30
@@ -70,8 +71,10 @@ class Setup:
     def lane(self, labels: Mapping[str, str], recipe: Recipe, files: Files | None = None,
              weights: str | None = None, keep_solver: bool = False) -> Lane:
         """One lane, of the photo and the first painting unless `files` says otherwise."""
+        name = weights or self.weights or best_available()
+        recipe = translated(recipe, load_weights(name))
         return Lane(labels=labels, recipe=recipe if keep_solver else for_sweeps(recipe),
-                    files=files or self.files(), weights=weights or self.weights or best_available())
+                    files=files or self.files(), weights=name)
 
     def files(self, content: bool = True, styles: int = 1, maps: bool = False) -> Files:
         """The photo (or none) and the first so many paintings, with their maps if asked for.

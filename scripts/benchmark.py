@@ -4,13 +4,14 @@
     scripts/benchmark.py --quick                  seconds, compilation, memory (see benchmarks/driver.py)
     scripts/benchmark.py roofline --json TABLE    what the machine's peaks would allow
     scripts/benchmark.py accuracy 128 256         losses and gradients in each precision
+    scripts/benchmark.py video CLIP               frames per second of a fast network, against PyTorch
     scripts/benchmark.py count-evaluations PHOTO PAINTING   what line searches cost, alone and in lock step
 """
 
 import sys
 from importlib import import_module
 
-OTHERS = ("roofline", "accuracy", "count-evaluations")
+OTHERS = ("roofline", "accuracy", "count-evaluations", "video")
 
 if __name__ == "__main__":
     name = sys.argv.pop(1).replace("-", "_") if sys.argv[1:2] and sys.argv[1] in OTHERS else "driver"

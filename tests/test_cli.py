@@ -18,7 +18,7 @@ from jaxstyle.images.files import load, save
 from jaxstyle.runs.replay import read_manifest
 from jaxstyle.weights.store import write_weights
 
-FAST = ("--recipe", "default", "--size", "24", "--steps", "6")
+FAST = ("--recipe", "gram", "--size", "24", "--steps", "6")
 
 
 @pytest.fixture

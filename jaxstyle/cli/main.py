@@ -13,10 +13,17 @@ from jaxstyle.errors import JaxstyleError
 
 COMMANDS = {
     "stylize": ("stylize.Stylize", "Paint a photo in the style of one or more paintings."),
+    "doodle": ("doodle.Doodle", "Paint a picture from a map and a painting alone, without a photo."),
+    "maps": ("maps.MapsCommand", "Semantic maps: check them, or make them automatically."),
     "sweep": ("sweep.Sweep", "Make many pictures at once: every combination of the settings that --vary "
                              "names."),
     "tune": ("tune.Tune", "Search weights: many strengths and layer weights at once, the worse half stopped "
                           "again and again."),
+    "video": ("video.Video", "Stylise a video, frame after frame, held still where the film is."),
+    "train": ("train.Train", "Train a fast network: paintings and a folder of photos become a model."),
+    "apply": ("apply.Apply", "Restyle pictures with a trained network, in milliseconds each."),
+    "models": ("models.Models", "List the fast networks that apply finds by name."),
+    "export": ("export.Export", "Write a fast network for other programs: StableHLO, ONNX, half precision."),
     "report": ("sweep.Report", "Make the report of a sweep again from its folder, finished or not."),
     "replay": ("replay.Replay", "Make a picture again from the manifest that it carries: bit-identical on "
                                 "the same machine."),
@@ -26,7 +33,8 @@ COMMANDS = {
 }
 """Name of a command -> its class in `jaxstyle.cli`, and the first line of what that says about itself."""
 USAGE = "usage: jaxstyle COMMAND …"
-WITHOUT_RECIPE = frozenset({"weights"})  # commands whose own options are named like fields of a recipe
+# Commands whose own options are named like fields of a recipe.
+WITHOUT_RECIPE = frozenset({"weights", "apply", "models", "export"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,15 +77,21 @@ def run(name: str, arguments: Sequence[str]) -> int:
     import tyro
     from rich.console import Console
 
-    from jaxstyle.cli.arguments import split_overrides
+    from jaxstyle.cli.arguments import ROOTS, split_overrides
+    from jaxstyle.cli.notes import said
     from jaxstyle.transfer.platform import use_compilation_cache
 
     module, _, kind = COMMANDS[name][0].partition(".")
-    rest, settings = (list(arguments), {}) if name in WITHOUT_RECIPE else split_overrides(arguments)
-    command = tyro.cli(getattr(import_module(f"jaxstyle.cli.{module}"), kind), prog=f"jaxstyle {name}",
-                       args=rest, config=(tyro.conf.FlagCreatePairsOff,))
+    found = import_module(f"jaxstyle.cli.{module}")
+    # A command with a recipe of another kind (`train`) says which fields that has.
+    rest, settings = (list(arguments), {}) if name in WITHOUT_RECIPE else split_overrides(
+        arguments, getattr(found, "FIELDS", ROOTS))
+    command = tyro.cli(getattr(found, kind), prog=f"jaxstyle {name}", args=rest,
+                       config=(tyro.conf.FlagCreatePairsOff,))
     use_compilation_cache()
-    return command.run(settings, Console(stderr=True))
+    console = Console(stderr=True)
+    with said(console):
+        return command.run(settings, console)
 
 
 if __name__ == "__main__":

@@ -160,7 +160,7 @@ def _to_srgb(colour: np.ndarray, profile: bytes) -> np.ndarray:
         return np.asarray(ImageCms.applyTransform(pixels, transform))
 
     if mode != "CMYK":
-        steps = np.arange(0, 256, 15, np.float32) / 255
+        steps: Any = np.arange(0, 256, 15).astype(np.float32) / 255
         grid = np.stack(np.meshgrid(*[steps] * len(mode), indexing="ij"), axis=-1).reshape(1, -1, len(mode))
         if np.abs(convert(grid) - 255 * grid).max() <= _SAME:
             return np.repeat(colour, 3, axis=-1) if mode == "L" else colour

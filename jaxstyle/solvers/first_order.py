@@ -9,13 +9,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxstyle.pytrees import pytree, static
-from jaxstyle.solvers.iterate import Fun, Iterate, evaluate
+from jaxstyle.solvers.iterate import Box, Fun, Iterate, clipped, evaluate
 
 if TYPE_CHECKING:
     import optax
-
-Box = tuple[float, float] | None
-"""Bounds to which every number of x is clipped after each step, or None."""
 
 
 def _init(solver: Any, iterate: Iterate, scale: Array) -> Any:
@@ -109,11 +106,6 @@ class Sgd:
         x = jax.tree.map(lambda a, b: a - (scale * rate * b).astype(a.dtype), iterate.x, updates)
         x = clipped(x, self.box)
         return evaluate(fun, x), (rate, average)
-
-
-def clipped(x: Any, box: Box) -> Any:
-    """Every number of x within the box."""
-    return x if box is None else jax.tree.map(lambda a: jnp.clip(a, box[0], box[1]), x)
 
 
 def scale_of_first_step(grad: Any, first_step: Any) -> Array:

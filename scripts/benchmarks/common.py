@@ -92,6 +92,18 @@ def features(size: int, block: int, seed: int) -> np.ndarray:
     return np.maximum(coarse + 0.7 * noise, 0).astype(np.float32)
 
 
+TERM_GAMMA = 5.0  # of maps beside features, in the rows of the whole patch term
+
+
+def guided(size: int, block: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """`features` and beside them a map of three labels: `[h, w, c]`, `[h, w, c + 3]`."""
+    found = features(size, block, seed)
+    rng = np.random.default_rng(100 + seed)
+    side = len(found)
+    labels = rng.integers(0, 3, (-(-side // 8),) * 2).repeat(8, 0).repeat(8, 1)[:side, :side]
+    return found, np.concatenate([found, TERM_GAMMA * np.eye(3, dtype=np.float32)[labels]], -1)
+
+
 def flops(row: str, size: int) -> float:
     """Arithmetic of the plain (direct) computation of a row, which is what all variants compute; 0 where a
     row has no such number."""

@@ -24,6 +24,8 @@ from jaxstyle import ops
 from jaxstyle.backbones import VGG
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.losses import Content, Gram
+from jaxstyle.losses.patch_energy import nearest_patch_loss
+from jaxstyle.losses.patch_matching import Search, candidates
 from jaxstyle.references import References
 from jaxstyle.transfer.objective import objective, targets
 
@@ -79,6 +81,22 @@ def patches(size: int, precision: str, block: int) -> tuple:
     program, seconds = compiled(lambda x, y: ops.nearest_patches(x, y, 3, precision), x, style)
     check = float(jnp.mean(program(x, style)[1]))
     return lambda: jax.block_until_ready(program(x, style)), 1, seconds, check
+
+
+def patch_term(size: int, copies: int) -> tuple:
+    """Value and gradient of the patch term at conv3_1 and conv4_1, with maps, over copies of the style."""
+    given = [[jax.tree.map(jnp.asarray, common.guided(size, block, seed)) for seed in range(1 + copies)]
+             for block in (3, 4)]
+
+    def loss(features: list[Array], given: Any) -> Array:
+        losses = [nearest_patch_loss(x, layer[0][1], [candidates(*zip(*layer[1:]))], Search(size=3))
+                  for x, layer in zip(features, given)]
+        return sum(losses, start=jnp.zeros(()))
+
+    program, seconds = compiled(jax.value_and_grad(loss), [layer[0][0] for layer in given], given)
+    features = [layer[0][0] for layer in given]
+    check = float(program(features, given)[0])
+    return lambda: jax.block_until_ready(program(features, given)), 1, seconds, check
 
 
 def fast_params() -> dict[str, dict[str, Array]]:
@@ -189,7 +207,9 @@ def main() -> None:
         print(json.dumps(peaks()))
         return
     row, size, precision, form = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
-    if row.startswith("patches"):
+    if row.startswith("patch-term"):
+        common.serve(lambda: patch_term(size, int(row[-1])))
+    elif row.startswith("patches"):
         common.serve(lambda: patches(size, precision, int(row[-1])))
     elif row == "gatys":
         common.serve(lambda: gatys(size, precision, form))

@@ -37,6 +37,8 @@ WORK = {
     "lbfgs": Work((256,), "ArmijoLbfgs 10", ("float32",), 3, "a step"),
     "patches3": Work((256, 512)),
     "patches4": Work((256, 512)),
+    "patch-term1": Work((256, 512), precisions=("float32",), rounds=3),
+    "patch-term9": Work((256, 512), precisions=("float32",), rounds=3),
     "sweep": Work((64, 128, 256), "jaxstyle sweep's choice", ("float32",), 3, "a lane and step"),
     "sweep-command": Work((128,), "one jaxstyle sweep, cold cache", ("float32",), 2, "a lane, whole runs"),
     "fast-inference": Work((256, 512, 1024)),
@@ -92,7 +94,8 @@ def call_variants(row: Row, arguments: list[str], theirs: list[str], options: ar
     if options.plain and row.precision == "float32":
         found["jax, plain operations"] = ([*ours, "call"], {"JAXSTYLE_OPS": "reference"})
     if theirs:
-        forms = ("naive", "diagonal") if "patches" in row.name else ("nchw", "channels-last")
+        forms = {"patches": ("naive", "diagonal"), "patch-t": ("naive",)}.get(row.name[:7],
+                                                                               ("nchw", "channels-last"))
         found |= {f"torch, {form}": ([*theirs, "-m", "benchmarks.torch_evaluations", *arguments, form], {})
                   for form in forms}
     return found

@@ -115,6 +115,33 @@ def patches(size: int, precision: str, block: int, form: str) -> tuple:
     return run, 1, 0.0, float(run()[0].mean())
 
 
+def patch_term(size: int, copies: int) -> tuple:
+    """Value and gradient of the patch term at conv3_1 and conv4_1 with maps: all patches laid out, one
+    product for each copy of the style."""
+    given = [[[tensor(a, torch.contiguous_format) for a in common.guided(size, block, seed)]
+              for seed in range(1 + copies)] for block in (3, 4)]
+
+    def run() -> torch.Tensor:
+        total, leaves = torch.zeros(()), []
+        for (features, key), *styles in given:
+            with torch.no_grad():
+                p, found = F.unfold(key, 3)[0].T, []
+                for _, style_key in styles:
+                    q = F.unfold(style_key, 3)[0].T
+                    found.append((p @ (q / q.norm(dim=1, keepdim=True)).T).max(1))
+                which = torch.stack([score for score, _ in found]).argmax(0)
+                target = torch.zeros(p.shape[0], 9 * features.shape[1])
+                for k, ((style, _), (_, index)) in enumerate(zip(styles, found)):
+                    target[which == k] = F.unfold(style, 3)[0].T[index[which == k]]
+            x = features.clone().requires_grad_()
+            total = total + ((F.unfold(x, 3)[0].T - target) ** 2).sum()
+            leaves.append(x)
+        torch.autograd.grad(total, leaves)
+        return total.detach()
+
+    return run, 1, 0.0, float(run())
+
+
 def fast_params(memory: Any) -> dict[str, list[torch.Tensor]]:
     """Kernel, scale and shift of every layer."""
     return {name: [weight(kernel, memory), torch.ones(kernel.shape[3]), torch.zeros(kernel.shape[3])]
@@ -184,7 +211,9 @@ def main() -> None:
     """Serve the variant that the arguments name."""
     row, size, precision, form = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
     memory = torch.channels_last if form == "channels-last" else torch.contiguous_format
-    if row.startswith("patches"):
+    if row.startswith("patch-term"):
+        common.serve(lambda: patch_term(size, int(row[-1])))
+    elif row.startswith("patches"):
         common.serve(lambda: patches(size, precision, int(row[-1]), form))
     else:
         work = {"gatys": gatys, "fast-inference": fast_inference, "fast-training": fast_training}[row]

@@ -31,7 +31,7 @@ from jaxstyle.pytrees import replace
 from jaxstyle.references import References
 from jaxstyle.transfer.loop import stylize
 from jaxstyle.transfer.objective import objective, targets
-from jaxstyle.transfer.presets import DEFAULT
+from jaxstyle.transfer.presets import GRAM
 from jaxstyle.transfer.program import network_for
 from jaxstyle.transfer.recipe import Recipe, Stage
 from jaxstyle.weights.store import load_weights
@@ -204,8 +204,8 @@ def speckle(image: np.ndarray) -> float:
 def recipe_for(args: argparse.Namespace) -> Recipe:
     """The package's default at another size and length."""
     stages = (Stage(size=args.size // 2, steps=args.steps // 2), Stage(size=args.size, steps=args.steps))
-    return Recipe(terms=DEFAULT.terms, solver=DEFAULT.solver, start=DEFAULT.start, stages=stages,
-                  pooling=DEFAULT.pooling)
+    return Recipe(terms=GRAM.terms, solver=GRAM.solver, start=GRAM.start, stages=stages,
+                  pooling=GRAM.pooling)
 
 
 def styles(args: argparse.Namespace) -> dict[str, Any]:
@@ -216,7 +216,7 @@ def styles(args: argparse.Namespace) -> dict[str, Any]:
     recipe = recipe_for(args)
     networks = {Path(name).stem: load_weights(name) for name in args.networks}
     if args.hybrid:
-        networks["hybrid"] = hybrid(*map(load_weights, args.hybrid), pooling=DEFAULT.pooling or "max")
+        networks["hybrid"] = hybrid(*map(load_weights, args.hybrid), pooling=GRAM.pooling or "max")
     judges = [load_weights(name) for name in args.judges]
     run = jax.jit(stylize)
     found, rows = {}, {}
@@ -251,15 +251,15 @@ def speed(args: argparse.Namespace) -> dict[str, Any]:
     runs, times = {}, {}
     full = random_weights(0, VGG(border="reflect"))
     for name, weights in {"full VGG-19": full, **{n: load_weights(n) for n in args.networks}}.items():
-        ready = network_for(weights, DEFAULT)
-        wanted = jax.jit(targets)(ready, references, DEFAULT.terms)
+        ready = network_for(weights, GRAM)
+        wanted = jax.jit(targets)(ready, references, GRAM.terms)
         fun = jax.jit(jax.value_and_grad(objective, argnums=3, has_aux=True)).lower(
-            ready, DEFAULT.terms, wanted, image).compile()
+            ready, GRAM.terms, wanted, image).compile()
         runs[Path(name).stem if name in args.networks else name] = (fun, ready, wanted)
     for _ in range(args.repeats + 1):
         for name, (fun, ready, wanted) in runs.items():
             started = time.perf_counter()
-            jax.block_until_ready(fun(ready, DEFAULT.terms, wanted, image))
+            jax.block_until_ready(fun(ready, GRAM.terms, wanted, image))
             times.setdefault(name, []).append(time.perf_counter() - started)
     return {name: {"median": float(np.median(t[1:])), "least": min(t[1:])} for name, t in times.items()}
 
