@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import tyro
-from rich.console import Console
 from tyro.conf import arg
 
 from jaxstyle import JaxstyleError, load, recipes, replace, save
-from jaxstyle.cli.sweep import perform
+from jaxstyle.report.page import write_report
 from jaxstyle.runs.manifest import Files
-from jaxstyle.sweeps.batches import Options
+from jaxstyle.sweeps.batches import Options, Progress
 from jaxstyle.sweeps.folder import INPUTS
 from jaxstyle.sweeps.plan import Lane, for_sweeps
+from jaxstyle.sweeps.runner import run_sweep
 from jaxstyle.transfer.platform import use_compilation_cache, use_host_devices
 from jaxstyle.transfer.recipe import Recipe
 from jaxstyle.transfer.translation import translated
@@ -30,6 +31,7 @@ from jaxstyle.weights.store import best_available, load_weights
 
 STYLE_LAYERS = recipes.STYLE_LAYERS
 QUICK_SIZE, QUICK_STEPS = 64, 30
+LOG_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -112,18 +114,32 @@ def main(about: str | None, lanes: Callable[[Setup], Sequence[Lane]],
          judge: Callable[[Setup], str | None] = lambda setup: setup.judge) -> int:
     """Run an experiment from its command line; returns the exit code."""
     title, _, rest = (about or "").strip().partition("\n")
-    console = Console(stderr=True)
     try:
         setup = tyro.cli(Setup, description=about or "", args=arguments,
                          config=(tyro.conf.FlagCreatePairsOff,))
         use_compilation_cache()
         use_host_devices()
         options = Options(width=setup.lanes, snapshots=snapshots(setup), judge=judge(setup))
-        return perform(setup.output, lanes(setup), options, console, title=title.rstrip("."),
-                       about=unwrapped(rest))
+        sweep = run_sweep(setup.output, lanes(setup), title=title.rstrip("."), about=unwrapped(rest),
+                          options=options)
+        follow(sweep)
+        print(f"done: {write_report(setup.output)}", file=sys.stderr)
     except JaxstyleError as error:
-        console.print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
+        print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+def follow(sweep: Iterable[Progress]) -> None:
+    """Run a sweep, with a line now and then."""
+    printed = time.monotonic()
+    for at in sweep:
+        if time.monotonic() - printed > LOG_SECONDS or at.done == at.total:
+            printed = time.monotonic()
+            print(f"{at.finished} lanes done, {100 * at.done / max(1, at.total):.0f} %", file=sys.stderr)
 
 
 def unwrapped(text: str) -> str:

@@ -9,9 +9,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from jaxstyle.backbones import ARCHITECTURES
 from jaxstyle.backbones.perceptual import CONVENTIONS
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.weights.port import ARCHITECTURES, port
+from jaxstyle.weights.port import port
 
 
 def main() -> int:

@@ -9,12 +9,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from jaxstyle.backbones import VGG
 from jaxstyle.backbones.perceptual import Weights, random_weights
 from jaxstyle.references import References
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+# The same examples each time, and none too slow: machines that run tests are busy.
+settings.register_profile("suite", deadline=None, max_examples=40, derandomize=True)
+settings.load_profile("suite")
+
+SLOW = frozenset({
+    "test_backbones", "test_balance", "test_bands", "test_cli", "test_devices", "test_experiments",
+    "test_host_devices", "test_judge", "test_memory", "test_ops_sharding", "test_recipes", "test_resume",
+    "test_slim", "test_solvers", "test_stylize", "test_sweep", "test_tune", "test_verify", "test_fetch",
+    "test_fast_apply", "test_fast_train", "test_video", "test_video_cli", "test_ports",
+})
+"""Files that `scripts/test --quick` leaves out: they compile whole searches, or start other processes."""
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests of slow files."""
+    for item in items:
+        if item.path.stem in SLOW:
+            item.add_marker("slow")
 
 
 @pytest.fixture

@@ -15,11 +15,10 @@ import numpy as np
 import pytest
 
 from jaxstyle import backbones
-from jaxstyle.backbones import parameter_shapes
+from jaxstyle.backbones import ARCHITECTURES, parameter_shapes
 from jaxstyle.backbones.perceptual import CONVENTIONS
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.weights.fetch import fetch
-from jaxstyle.weights.port import ARCHITECTURES
 from jaxstyle.weights.registry import Entry, Published, registry
 from jaxstyle.weights.store import load_weights
 

@@ -62,6 +62,14 @@ def test_pareto_front_and_knee():
     assert [points[i][0] for i in front] == sorted(points[i][0] for i in front)
     assert points[knee(points, front)] == (2, 4)
     assert knee([], []) is None
+    assert knee([(3, 3)], [0]) == 0
+
+
+def test_knee_of_two_points_is_the_better_bargain():
+    """Halving one cost is worth more than a tenth of the other, wherever on the front."""
+    assert knee([(1.0, 10.0), (2.0, 9.0)], [0, 1]) == 0
+    assert knee([(1.0, 10.0), (1.1, 5.0)], [0, 1]) == 1
+    assert knee([(0.0, 1.0), (1.0, 0.9), (2.0, 0.8)], [0, 1, 2]) == 0  # on a line: all are equally far
 
 
 def test_contact_sheet_is_the_grid_of_the_axes(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 import flax.linen as nn
 import jax
@@ -16,9 +16,12 @@ from jaxstyle.backbones.vgg import VGG, VGG16, VGG19
 from jaxstyle.errors import JaxstyleError
 
 __all__ = [
-    "VGG", "VGG16", "VGG19", "AlexNet", "GoogLeNet", "ResNet50", "SqueezeNet", "build",
-    "checked", "parameter_shapes",
+    "ARCHITECTURES", "VGG", "VGG16", "VGG19", "AlexNet", "Architecture", "GoogLeNet", "ResNet50",
+    "SqueezeNet", "build", "checked", "parameter_shapes",
 ]
+Architecture = Literal["vgg19", "vgg16", "alexnet", "resnet50", "squeezenet1_1", "googlenet"]
+"""Names of the published networks."""
+ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
 CHOICES = {"pooling": ("max", "average"), "border": ("zero", "reflect", "replicate")}
 
 

@@ -64,7 +64,7 @@ class Weights:
         self.must_have(layers)
         matrix, offset = self.matrix.astype(image.dtype), self.offset.astype(image.dtype)
         variables = {"params": self.params}
-        found: Any = self.network.apply(variables, image @ matrix + offset, tuple(layers))
+        found: Any = self.network.apply(variables, image @ matrix + offset[None, None], tuple(layers))
         for layer, feature in found.items():
             if 0 in feature.shape:
                 raise JaxstyleError(

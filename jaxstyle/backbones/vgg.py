@@ -13,6 +13,9 @@ from jaxstyle.backbones.layers import Conv
 
 VGG16 = ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)
 VGG19 = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
+STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+CONTENT_LAYER = "relu4_2"
+"""The layers at which Gatys, Ecker & Bethge 2016 compare style and content."""
 
 
 class VGG(nn.Module):

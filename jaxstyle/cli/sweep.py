@@ -12,7 +12,7 @@ from rich.console import Console
 from tyro.conf import Positional, UseAppendAction, arg
 
 from jaxstyle.cli.maps import MapOptions, sweep_maps
-from jaxstyle.cli.sweep_progress import show
+from jaxstyle.cli.progress import show_sweep
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.folder import pictures
 from jaxstyle.metrics.strength import Balance, measure_balance, with_strength
@@ -186,7 +186,7 @@ def perform(directory: Path, lanes: Sequence[Lane], options: Options, console: C
 def watched(progress: Iterable[Progress], lanes: int, console: Console) -> int:
     """Runs a sweep while showing its progress; returns 0, or 130 if it was interrupted."""
     try:
-        show(progress, lanes, console)
+        show_sweep(progress, lanes, console)
     except KeyboardInterrupt:
         console.print("interrupted; the same command goes on from here", highlight=False)
         return 130

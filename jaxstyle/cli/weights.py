@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from rich.console import Console
 from tyro.conf import OmitSubcommandPrefixes, Positional, arg, subcommand
 
+from jaxstyle.backbones import Architecture
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.weights.fetch import fetch
@@ -29,7 +30,6 @@ from jaxstyle.weights.store import (
 )
 from jaxstyle.weights.verify import must_pass, notes_of, verify
 
-Architecture = Literal["vgg19", "vgg16", "alexnet", "resnet50", "squeezenet1_1", "googlenet"]
 Convention = Literal["caffe-vgg", "matconvnet", "caffe-104-117-123", "torchvision"]
 Border = Literal["zero", "reflect", "replicate"]
 MEANING = {"caffe-vgg": "BGR 0..255", "matconvnet": "RGB 0..255", "caffe-104-117-123": "BGR 0..255",

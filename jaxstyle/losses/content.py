@@ -7,6 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
+from jaxstyle.backbones.vgg import CONTENT_LAYER
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses.checks import blend_weights, one_of, same_length
 from jaxstyle.losses.look import Look
@@ -45,7 +46,7 @@ class Content:
     weight: Any = 1.0
     layer_weights: tuple[Any, ...] = (1.0,)
     palette: Any = None
-    layers: tuple[str, ...] = static(default=("relu4_2",))
+    layers: tuple[str, ...] = static(default=(CONTENT_LAYER,))
     normalization: str = static(default="mean")
 
     def __post_init__(self) -> None:

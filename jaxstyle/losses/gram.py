@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxstyle import ops
+from jaxstyle.backbones.vgg import STYLE_LAYERS
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses.checks import blend_weights, one_of, same_length
 from jaxstyle.losses.look import Look
@@ -65,7 +66,7 @@ class Gram:
     weight: Any = 1.0
     layer_weights: tuple[Any, ...] = (0.2,) * 5
     blend: tuple[Any, ...] = ()
-    layers: tuple[str, ...] = static(default=("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"))
+    layers: tuple[str, ...] = static(default=STYLE_LAYERS)
     normalization: str = static(default="paper")
 
     def __post_init__(self) -> None:

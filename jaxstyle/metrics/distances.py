@@ -12,6 +12,7 @@ from jax import Array
 
 from jaxstyle.backbones.bands import banded_features
 from jaxstyle.backbones.perceptual import Weights
+from jaxstyle.backbones.vgg import CONTENT_LAYER, STYLE_LAYERS
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses import gram_matrix
 from jaxstyle.references import References
@@ -19,8 +20,7 @@ from jaxstyle.transfer.inputs import sized
 from jaxstyle.transfer.recipe import Recipe
 from jaxstyle.weights.store import load_weights
 
-CONTENT_LAYERS = ("relu4_2",)
-STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+CONTENT_LAYERS = (CONTENT_LAYER,)
 
 
 def layers_to_measure(weights: Weights, recipe: Recipe) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -25,11 +25,15 @@ def knee(points: Sequence[tuple[float, float]], front: Sequence[int]) -> int | N
     """The point of the front farthest from the line between its ends, costs scaled to [0, 1].
 
     This is where giving up a little of one cost stops buying much of the other (Das 1999; Satopaa et al.
-    2011). None for an empty front; of two points the one nearer the lower left.
+    2011). None for an empty front. Of points that are equally far, as two always are, the one that is worth
+    more: whose costs (of at least 0) are the least shares of the largest of the front, together.
     """
     if not front:
         return None
     costs = np.array([points[i] for i in front], float)
     span = costs.max(0) - costs.min(0)
     scaled = (costs - costs.min(0)) / np.where(span > 0, span, 1)
-    return front[int(np.argmin(scaled.sum(1)))]
+    nearness = scaled.sum(1)
+    farthest = np.flatnonzero(np.isclose(nearness, nearness.min(), atol=1e-9))
+    shares = costs / np.where(costs.max(0) > 0, costs.max(0), 1)
+    return front[int(min(farthest, key=lambda i: shares[i].sum()))]

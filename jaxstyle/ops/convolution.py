@@ -238,7 +238,7 @@ def conv(
     else:  # not prepared, or no Winograd form: the direct one, which also compiles fastest
         forward, backward = None, flip(lax.stop_gradient(kernel))
     y = correlate(geometry, x, kernel, forward, backward)
-    y = y + params["bias"].astype(x.dtype)
+    y = y + params["bias"].astype(x.dtype)[None, None]
     return rectify(y) if relu else y
 
 

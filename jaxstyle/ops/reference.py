@@ -83,7 +83,7 @@ def conv(
         x[None].astype(product), kernel.astype(product), (stride, stride), ((pad, pad), (pad, pad)),
         dimension_numbers=("NHWC", "HWIO", "NHWC"), precision=lax.Precision.DEFAULT
         if "tensorfloat32" in params else lax.Precision.HIGHEST,
-    )[0].astype(x.dtype) + params["bias"].astype(x.dtype)
+    )[0].astype(x.dtype) + params["bias"].astype(x.dtype)[None, None]
     return jax.nn.relu(y) if relu else y
 
 
@@ -132,7 +132,7 @@ def transposed_conv(x: Array, params: Mapping[str, Any], *, centred: bool = True
         dimension_numbers=("NHWC", "HWIO", "NHWC"), precision=lax.Precision.DEFAULT
         if "tensorfloat32" in params else lax.Precision.HIGHEST,
     )[0].astype(x.dtype)
-    return y + params["bias"].astype(x.dtype)
+    return y + params["bias"].astype(x.dtype)[None, None]
 
 
 def patch_norms(x: Array, size: int) -> Array:

@@ -7,6 +7,7 @@ ratio.
 
 from __future__ import annotations
 
+from jaxstyle.backbones.vgg import STYLE_LAYERS as STYLE_LAYERS
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses import Content, Gram, Neighbours, RelaxedTransport, SelfSimilarity, TotalVariation
 from jaxstyle.pytrees import replace
@@ -15,8 +16,6 @@ from jaxstyle.transfer.canvas import LaplacianPyramid
 from jaxstyle.transfer.presets_patches import BOX, CNNMRF, DOODLE, NEURAL_DOODLE, PATCHES, SEMANTIC_REPORT
 from jaxstyle.transfer.recipe import Recipe, Stage, Start
 from jaxstyle.weights.scales import OXFORD
-
-STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
 DEFAULT = Recipe(
     terms={

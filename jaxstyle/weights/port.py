@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxstyle import backbones
-from jaxstyle.backbones import VGG, VGG16, VGG19, checked, parameter_shapes
+from jaxstyle.backbones import ARCHITECTURES, VGG, VGG16, VGG19, checked, parameter_shapes
 from jaxstyle.backbones.perceptual import CONVENTIONS, Weights
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.weights.formats.source import Source, read_source
@@ -25,7 +25,6 @@ from jaxstyle.weights.naming import guess_architecture, own_name
 from jaxstyle.weights.store import digest, read_weights, sha256, write_weights
 from jaxstyle.weights.verify import notes_of
 
-ARCHITECTURES = ("vgg19", "vgg16", "alexnet", "resnet50", "squeezenet1_1", "googlenet")
 LAYOUTS = {"OIHW": (2, 3, 1, 0), "HWIO": (0, 1, 2, 3)}
 TRANSPOSED = {
     "IOHW": (2, 3, 0, 1), "HWOI": (0, 1, 3, 2), "OHWI": (1, 2, 3, 0), "IHWO": (1, 2, 0, 3)

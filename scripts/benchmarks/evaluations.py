@@ -2,8 +2,8 @@
 
     python -m benchmarks.evaluations ROW SIZE PRECISION FORM
 
-FORM is "call" (one evaluation per call) or "loop"
-(four inside one program, as the solvers do).
+FORM is "call" (one evaluation per call) or "loop" (four inside one program, as the
+solvers do).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """One variant of the rows of scripts/benchmark.py whose measure is a whole command, start and all.
 
-Usage: python -m benchmarks.runs ROW SIZE PRECISION FORM [--steps N] [--lanes N] [--weights NAME]
-[--torch-python P].
+    python -m benchmarks.runs ROW SIZE PRECISION FORM [--steps N] [--lanes N] [--weights NAME]
+        [--torch-python PYTHON]
+
 Row `stylize`: `jaxstyle stylize` with recipe `gatys-2015` from the photo and solver `ArmijoLbfgs`, so N steps
 are N + 1 evaluations; FORM "cold" (empty cache of compiled programs), "warm" (filled by a run before),
 "first step" (warm, until the picture after the first step is there), "torch nchw" or "torch channels-last" (a

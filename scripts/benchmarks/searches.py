@@ -2,10 +2,10 @@
 
     python -m benchmarks.searches ROW SIZE PRECISION FORM [--lanes N] [--cores N]
 
-The objective is that of recipe
-`gatys-2015` on a full-width VGG-19 of random numbers, starting from the photo. FORM is for `lbfgs` a solver
-and its history, "ArmijoLbfgs 10"; for `sweep` how the lanes run: "default" (as `jaxstyle sweep` does it), a
-number of lanes in lock step on each device, or "alone" (single runs one after the other).
+The objective is that of recipe `gatys-2015` on a full-width VGG-19 of random numbers, starting from the
+photo. FORM is for `lbfgs` a solver and its history, "ArmijoLbfgs 10"; for `sweep` how the lanes run:
+"default" (as `jaxstyle sweep` does it), a number of lanes in lock step on each device, or "alone" (single
+runs one after the other).
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
     python -m benchmarks.torch_evaluations ROW SIZE PRECISION FORM
 
-FORM is "nchw" or "channels-last", for patches
-"naive" or "diagonal".
+FORM is "nchw" or "channels-last", for patches "naive" or "diagonal".
 """
 
 from __future__ import annotations

@@ -2,9 +2,8 @@
 
     python -m benchmarks.torch_searches ROW SIZE PRECISION FORM [--lanes N] [--folder DIR --steps N]
 
-FORM is
-"nchw" or "channels-last", for `lbfgs` followed by a history, "nchw 10". The objective is that of recipe
-`gatys-2015` from the photo; the solver `torch.optim.LBFGS` with its strong Wolfe line search.
+FORM is "nchw" or "channels-last", for `lbfgs` followed by a history, "nchw 10". The objective is that of
+recipe `gatys-2015` from the photo; the solver `torch.optim.LBFGS` with its strong Wolfe line search.
 `stylize` is a plain script: it reads DIR/weights.npz, photo.npy and painting.npy, writes DIR/torch.ppm,
 prints one line of JSON and ends.
 """
