@@ -1,52 +1,100 @@
-"""The `jaxstyle` command: all subcommands, and what an error looks like."""
+"""The `jaxstyle` command: all subcommands, and what an error looks like.
+
+Nothing heavy is imported before a command is named: `--help` and `--version` answer at once.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from difflib import get_close_matches
+from importlib import import_module, metadata
 
-import tyro
-from rich.console import Console
-from tyro.conf import FlagCreatePairsOff, subcommand
-
-from jaxstyle.cli.arguments import split_overrides
-from jaxstyle.cli.recipes import Recipes
-from jaxstyle.cli.replay import Replay
-from jaxstyle.cli.stylize import Stylize
-from jaxstyle.cli.sweep import Report, Sweep
-from jaxstyle.cli.tune import Tune
-from jaxstyle.cli.weights import WeightsCommand
+from jaxstyle.cli.interrupts import end, heeded, last_words
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.transfer.platform import use_compilation_cache
 
-Command = (
-    Annotated[Stylize, subcommand("stylize")]
-    | Annotated[Sweep, subcommand("sweep")]
-    | Annotated[Tune, subcommand("tune")]
-    | Annotated[Report, subcommand("report")]
-    | Annotated[Replay, subcommand("replay")]
-    | Annotated[Recipes, subcommand("recipes")]
-    | Annotated[WeightsCommand, subcommand("weights")]
-)
+COMMANDS = {
+    "stylize": ("stylize.Stylize", "Paint a photo in the style of one or more paintings."),
+    "sweep": ("sweep.Sweep", "Run a recipe many times: settings, photos and paintings in every combination."),
+    "tune": ("tune.Tune", "Search weights: many strengths and layer weights at once, the worse half stopped "
+                          "again and again."),
+    "report": ("sweep.Report", "Write a report of sweeps again, or compare several side by side."),
+    "replay": ("replay.Replay", "Make a picture again from the manifest that it carries: bit-identical on the "
+                                "same machine."),
+    "recipes": ("recipes.Recipes", "List the recipes, or show every setting of one."),
+    "weights": ("weights.WeightsCommand", "The networks that pictures are compared with: list, fetch, port, "
+                                          "verify, normalise."),
+}
+"""Name of a command -> its class in `jaxstyle.cli`, and the first line of what that says about itself."""
+USAGE = "usage: jaxstyle COMMAND …"
+INTERRUPTED = 130
+WITHOUT_RECIPE = frozenset({"weights"})  # commands whose own options are named like fields of a recipe
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code: 0, 2 for an error of the user's, 130 if interrupted."""
-    console = Console(stderr=True)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] in (["--version"], ["-V"]):
+        print(f"jaxstyle {metadata.version('jaxstyle')}")
+        return 0
+    if not given or given[0] in ("--help", "-h"):
+        print(overview(), file=sys.stdout if given else sys.stderr)
+        return 0 if given else 2
+    with heeded(deadline=arguments is None) as interrupted:
+        code = answered(given)
+        if interrupted and arguments is None:
+            end(interrupted.code)
+    return interrupted.code or code
+
+
+def answered(given: Sequence[str]) -> int:
+    """Runs a command, and turns what ends it into an exit code and a line."""
     try:
-        given = list(sys.argv[1:] if arguments is None else arguments)
-        # `weights` has no recipe: its --border is its own
-        rest, settings = (given, {}) if given[:1] == ["weights"] else split_overrides(given)
-        command = tyro.cli(Command, prog="jaxstyle", args=rest, config=(FlagCreatePairsOff,),
-                           description="Neural style transfer in JAX.")
-        use_compilation_cache()
-        return command.run(settings, console)
+        return run(given[0], given[1:])
     except JaxstyleError as error:
-        console.print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
+        from jaxstyle.cli.terminal import marked, terminal
+
+        terminal().print(marked("error:", "red", error))
         return 2
     except KeyboardInterrupt:
-        return 130
+        # The console may be what is still being imported.
+        print("interrupted; nothing was written", file=sys.stderr)
+        return INTERRUPTED
+
+
+def overview() -> str:
+    """What `--help` prints."""
+    width = max(map(len, COMMANDS)) + 2
+    lines = [f"  {name:{width}}{about}" for name, (_, about) in COMMANDS.items()]
+    return "\n".join([USAGE, "", "Neural style transfer in JAX.", "", "commands:", *lines, "",
+                      "options:", f"  {'--version':{width}}Print the version.", "",
+                      "`jaxstyle COMMAND --help` shows what a command takes."])
+
+
+def run(name: str, arguments: Sequence[str]) -> int:
+    """Parse the arguments of a command and run it.
+
+    Raises:
+      JaxstyleError: no such command, or whatever it raises.
+    """
+    if name not in COMMANDS:
+        near = get_close_matches(name, COMMANDS, 1)
+        meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
+        raise JaxstyleError(f"no command '{name}'; {meant}")
+    from tyro.conf import FlagCreatePairsOff
+
+    from jaxstyle.cli.arguments import split_overrides
+    from jaxstyle.cli.terminal import parse, terminal, warnings_on
+    from jaxstyle.transfer.platform import use_compilation_cache
+
+    module, _, kind = COMMANDS[name][0].partition(".")
+    rest, settings = (list(arguments), {}) if name in WITHOUT_RECIPE else split_overrides(arguments)
+    command = parse(getattr(import_module(f"jaxstyle.cli.{module}"), kind), f"jaxstyle {name}", rest,
+                    config=(FlagCreatePairsOff,))
+    use_compilation_cache()
+    console = terminal()
+    with warnings_on(console), last_words(lambda: console.print("interrupted; nothing was written")):
+        return command.run(settings, console)
 
 
 if __name__ == "__main__":

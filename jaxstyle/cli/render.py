@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from rich.console import Console
 
 from jaxstyle.backbones.perceptual import Weights
-from jaxstyle.cli.interrupts import Interrupted, noting_signals
+from jaxstyle.cli.interrupts import Interrupted, last_words, noting_signals
 from jaxstyle.cli.progress import shown
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.files import load_alpha, save
@@ -188,9 +189,14 @@ class Keeper:
         """Since the beginning, of an interrupted run without the pause."""
         return round(time.monotonic() - self.began, 3)
 
-    def picture(self, path: Path, at: Snapshot, status: str = "running") -> dict[str, Any]:
+    def picture(self, path: Path, at: Snapshot, status: str = "running", overwrite: bool = True
+                ) -> dict[str, Any]:
         """Write the picture of a snapshot; returns what its manifest says of it."""
         best = at.search.best
+        image = at.image
+        height, width = stage_shape(self.job.references, self.recipe.stages[-1])
+        if status == "interrupted" and image.shape[:2] != (height, width):
+            image = resize_to(image, height, width)  # of an early stage, but what was asked for was this size
         outcome = {
             "status": status, "steps": self.steps(at), "seconds": self.seconds(), "loss": float(best.value),
             "parts": {name: float(part) for name, part in best.parts.items()},
@@ -198,9 +204,8 @@ class Keeper:
         }
         job = self.job
         record = manifest(self.recipe, job.files, job.weights, keep_alpha=job.keep_alpha, **outcome)
-        height, width, _ = at.image.shape
-        mask = None if self.alpha is None else resize_to(self.alpha, height, width)
-        save(path, at.image, alpha=mask, text={TEXT_KEY: json.dumps(record)})
+        mask = None if self.alpha is None else resize_to(self.alpha, *image.shape[:2])
+        save(path, jnp.clip(image, 0, 1), alpha=mask, text={TEXT_KEY: json.dumps(record)}, overwrite=overwrite)
         return outcome
 
     def state(self, at: Snapshot, now: bool = False) -> None:

@@ -1,0 +1,135 @@
+"""What is printed and what was typed: text from elsewhere is never markup, mistakes are one line."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.text import Text
+
+from jaxstyle.errors import JaxstyleError, printable
+
+T = TypeVar("T")
+WIDE = "240"
+"""Columns that tyro is told it has, so that it breaks no line inside a sentence."""
+
+
+class Terminal(Console):
+    """A console on which a string is what it says, in one line: no markup, no escape sequence, no line end
+    (see `printable`). Colours are given by `style`, or as a `Text`."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print; strings as they are."""
+        plain = [Text(printable(each)) if isinstance(each, str) else each for each in objects]
+        super().print(*plain, **{"soft_wrap": True, "highlight": False, **options})
+
+
+def marked(mark: str, style: str, text: object) -> Text:
+    """A line that begins with a coloured word."""
+    return Text.assemble((mark, style), " ", printable(text))
+
+
+def terminal() -> Terminal:
+    """Where messages go: standard error, so that pipes carry results alone."""
+    return Terminal(stderr=True)
+
+
+@contextlib.contextmanager
+def warnings_on(console: Console) -> Iterator[None]:
+    """Warnings of this package as lines of the console, each once."""
+    said: set[str] = set()
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        if str(message) not in said:
+            said.add(str(message))
+            console.print(marked("warning:", "yellow", message), highlight=False, soft_wrap=True)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", category=UserWarning, module=r"jaxstyle(\.|$)")
+        warnings.showwarning = show
+        yield
+
+
+def parse(kind: Any, prog: str, arguments: Sequence[str], **options: Any) -> Any:
+    """The arguments of a command as its dataclass.
+
+    Raises:
+      JaxstyleError: they make no sense, in one line with what may have been meant.
+      SystemExit: help was asked for, and printed.
+    """
+    import tyro
+
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said), _columns():
+            return tyro.cli(kind, prog=prog, args=list(arguments), **options)
+    except SystemExit as end:
+        if not end.code:
+            raise
+        name = " ".join([prog, *_subcommand(arguments)])
+        raise JaxstyleError(f"{_sentence(said.getvalue())} (`{name} --help` shows all options)") from None
+    finally:
+        if not said.getvalue().startswith(("╭", "\x1b")):
+            sys.stderr.write(said.getvalue())
+
+
+
+
+def _subcommand(arguments: Sequence[str]) -> list[str]:
+    first = next(iter(arguments), "")
+    return [first] if re.fullmatch(r"[a-z]+", first) and first in ("list", "fetch", "port", "verify",
+                                                                    "normalise") else []
+
+
+@contextlib.contextmanager
+def _columns() -> Iterator[None]:
+    import os
+
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = WIDE
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["COLUMNS"]
+        else:
+            os.environ["COLUMNS"] = before
+
+
+def _sentence(box: str) -> str:
+    """The box in which tyro says what is wrong, as a sentence."""
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│ \n") for line in box.splitlines()]
+    blocks: list[list[str]] = [[]]
+    for line in lines:
+        if line.startswith(("╭", "╰")):
+            continue
+        if line.startswith("───"):
+            blocks.append([])
+        elif line:
+            blocks[-1].append(line)
+    first = " ".join(blocks[0]) or "these arguments make no sense"
+    if value := re.match(r"Error parsing (\S+?): .*from \['?(.*?)'?\]", first):
+        kinds = set(re.findall(r"<class '(\w+)'>|\b(INT|FLOAT)\b", first))
+        whole = any("int" in kind or "INT" in kind for kind in kinds)
+        first = f"{value[1]} takes {'a whole number' if whole else 'another kind of value'}, not '{value[2]}'"
+    first = re.sub(r"Unrecognized options: (.*)", lambda found: f"unknown option {_first(found[1])}", first)
+    first = re.sub(r"Missing from .*?: (\S+).*", r"\1 is missing", first)
+    for block in blocks[1:]:
+        if block and block[0].startswith("Perhaps you meant"):
+            meant = [line.split()[0].rstrip(",") for line in block[1:] if line.startswith("-")]
+            if meant:
+                return f"{first}; did you mean {' or '.join(dict.fromkeys(meant[:2]))}?"
+        if block and block[0].startswith("Available subcommands"):
+            return f"{first.replace('unknown option', 'unknown command')}; " \
+                   f"there are {' '.join(block).partition(': ')[2]}"
+    return first
+
+
+def _first(options: str) -> str:
+    return options.split(", ")[0]
