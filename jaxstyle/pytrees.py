@@ -7,6 +7,7 @@ marked `static()` (changing it changes a shape or the program itself).
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 import types
 import typing
@@ -91,7 +92,9 @@ def get(tree: Any, path: str) -> Any:
 
 def _unknown(path: str, name: str, branches: Mapping[str, Any]) -> JaxstyleError:
     choices = ", ".join(branches) if branches else "nothing: it is a plain value"
-    return JaxstyleError(f"unknown setting '{path}': '{name}' is not one of {choices}")
+    near = difflib.get_close_matches(name, branches, 1)
+    meant = f"; did you mean '{near[0]}'?" if near else ""
+    return JaxstyleError(f"unknown setting '{path}': '{name}' is not one of {choices}{meant}")
 
 
 def _replace(node: Any, changes: Sequence[tuple[Sequence[str], Any, str]]) -> Any:

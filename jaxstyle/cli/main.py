@@ -83,14 +83,14 @@ def run(name: str, arguments: Sequence[str]) -> int:
         raise JaxstyleError(f"no command '{name}'; {meant}")
     from tyro.conf import FlagCreatePairsOff
 
-    from jaxstyle.cli.arguments import split_overrides
+    from jaxstyle.cli.arguments import setting_names, split_overrides
     from jaxstyle.cli.terminal import parse, terminal, warnings_on
     from jaxstyle.transfer.platform import use_compilation_cache
 
     module, _, kind = COMMANDS[name][0].partition(".")
     rest, settings = (list(arguments), {}) if name in WITHOUT_RECIPE else split_overrides(arguments)
     command = parse(getattr(import_module(f"jaxstyle.cli.{module}"), kind), f"jaxstyle {name}", rest,
-                    config=(FlagCreatePairsOff,))
+                    () if name in WITHOUT_RECIPE else setting_names(), config=(FlagCreatePairsOff,))
     use_compilation_cache()
     console = terminal()
     with warnings_on(console), last_words(lambda: console.print("interrupted; nothing was written")):

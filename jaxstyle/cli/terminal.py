@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from difflib import get_close_matches
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from jaxstyle.errors import JaxstyleError, printable
 
-T = TypeVar("T")
 WIDE = "240"
 """Columns that tyro is told it has, so that it breaks no line inside a sentence."""
 
@@ -56,8 +56,8 @@ def warnings_on(console: Console) -> Iterator[None]:
         yield
 
 
-def parse(kind: Any, prog: str, arguments: Sequence[str], **options: Any) -> Any:
-    """The arguments of a command as its dataclass.
+def parse(kind: Any, prog: str, arguments: Sequence[str], more: Sequence[str] = (), **options: Any) -> Any:
+    """The arguments of a command as its dataclass; `more` are options beside its own, for near misses.
 
     Raises:
       JaxstyleError: they make no sense, in one line with what may have been meant.
@@ -73,10 +73,7 @@ def parse(kind: Any, prog: str, arguments: Sequence[str], **options: Any) -> Any
         if not end.code:
             raise
         name = " ".join([prog, *_subcommand(arguments)])
-        raise JaxstyleError(f"{_sentence(said.getvalue())} (`{name} --help` shows all options)") from None
-    finally:
-        if not said.getvalue().startswith(("╭", "\x1b")):
-            sys.stderr.write(said.getvalue())
+        raise JaxstyleError(f"{_sentence(said.getvalue(), more)} (`{name} --help` shows all options)") from None
 
 
 
@@ -89,8 +86,6 @@ def _subcommand(arguments: Sequence[str]) -> list[str]:
 
 @contextlib.contextmanager
 def _columns() -> Iterator[None]:
-    import os
-
     before = os.environ.get("COLUMNS")
     os.environ["COLUMNS"] = WIDE
     try:
@@ -102,7 +97,7 @@ def _columns() -> Iterator[None]:
             os.environ["COLUMNS"] = before
 
 
-def _sentence(box: str) -> str:
+def _sentence(box: str, more: Sequence[str]) -> str:
     """The box in which tyro says what is wrong, as a sentence."""
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│ \n") for line in box.splitlines()]
     blocks: list[list[str]] = [[]]
@@ -128,7 +123,8 @@ def _sentence(box: str) -> str:
         if block and block[0].startswith("Available subcommands"):
             return f"{first.replace('unknown option', 'unknown command')}; " \
                    f"there are {' '.join(block).partition(': ')[2]}"
-    return first
+    near = get_close_matches(first.removeprefix("unknown option ").partition("=")[0], more, 1)
+    return f"{first}; did you mean {near[0]}?" if near else first
 
 
 def _first(options: str) -> str:
