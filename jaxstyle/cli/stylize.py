@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 from rich.console import Console
@@ -13,11 +14,14 @@ from tyro.conf import Positional, arg
 from jaxstyle.cli.arguments import Settings
 from jaxstyle.cli.render import Job, check_output, render, snapshot_path
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.images.decode import opened
+from jaxstyle.losses import Patches
 from jaxstyle.metrics.strength import balanced
 from jaxstyle.pytrees import replace
+from jaxstyle.references import References
 from jaxstyle.runs.manifest import Files, load_references
 from jaxstyle.transfer import presets
-from jaxstyle.transfer.memory import parse_size
+from jaxstyle.transfer.memory import does_not_fit, least_memory, memory_budget, parse_size
 from jaxstyle.transfer.recipe import Recipe
 from jaxstyle.transfer.settings import override
 from jaxstyle.weights.store import best_available, load_weights
@@ -89,13 +93,18 @@ class Stylize:
                       start=None if self.start is None else str(self.start),
                       content_map=None if self.content_map is None else str(self.content_map),
                       style_maps=tuple(map(str, self.style_map)))
-        references = load_references(files)
-        weights = load_weights(self.weights or best_available())
+        refuse_early(files, recipe, limit)
+        with console.status("reading pictures and weights …"):
+            references = load_references(files)
+            weights = load_weights(self.weights or best_available())
+        unused_maps(references, recipe)
         if self.auto_weights or self.strength is not None:
-            recipe = balanced(weights, references, recipe, 0.5 if self.strength is None else self.strength)
+            with console.status("measuring what these pictures need …"):
+                strength = 0.5 if self.strength is None else self.strength
+                recipe = balanced(weights, references, recipe, strength)
         job = Job(weights=weights, references=references, recipe=recipe, files=files, output=self.output,
                   every=self.every, keep_alpha=self.keep_alpha, limit=limit, save_seconds=self.save_every,
-                  devices=first_devices(self.devices), resume=self.resume)
+                  devices=first_devices(self.devices), resume=self.resume, force=self.force)
         return render(job, console)
 
     def chosen_recipe(self) -> Recipe:
@@ -110,6 +119,30 @@ class Stylize:
         if self.start is not None:
             recipe = replace(recipe, {"start.base": "image", "start.noise": 0.0})
         return recipe
+
+
+def refuse_early(files: Files, recipe: Recipe, limit: int | None) -> None:
+    """Raise at once where the result cannot fit into memory, before pictures of any size are decoded.
+
+    Raises:
+      JaxstyleError: it cannot, or the photo cannot be read.
+    """
+    if files.content is None:
+        return
+    with opened(files.content) as image:
+        width, height = image.size
+    shape: Any = jax.ShapeDtypeStruct((height, width, 3), "float32")
+    photo = References(content=shape)
+    budget = memory_budget(jax.devices()[:1], limit, photo if limit is None else None)
+    if (least := least_memory(photo, recipe)) > budget:
+        raise does_not_fit(least, budget)
+
+
+def unused_maps(references: References, recipe: Recipe) -> None:
+    """Warn of maps that no term of the recipe looks at."""
+    given = references.content_map is not None or references.style_maps
+    if given and not any(isinstance(term, Patches) for term in recipe.terms.values()):
+        warnings.warn("this recipe does not use maps: they change nothing; try --recipe patches", stacklevel=2)
 
 
 def first_devices(count: int) -> tuple[jax.Device, ...]:
