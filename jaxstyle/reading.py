@@ -1,7 +1,7 @@
-"""Files that are read back: regular ones of bounded size only, and JSON of the form that was written.
+"""Files that are read back: regular ones of bounded size, and JSON of the form that was written.
 
-A pipe, a device or a socket where a file is expected would hang a program or never end; JSON that somebody has
-edited can be as deep, as large and as wrong as JSON can be.
+A pipe, a device or a socket where a file is expected would hang a program or never end; JSON that somebody
+has edited can be as deep, as large and as wrong as JSON can be.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def checked(data: Any, form: type[T] | Any, what: str) -> T:
 
 
 def too_deep(level: Iterable[Any]) -> bool:
-    """Whether lists and objects are nested deeper than `MAX_DEPTH`; goes level by level, without recursion."""
+    """Whether lists and objects are nested deeper than `MAX_DEPTH`; goes level by level, not by recursion."""
     for _ in range(MAX_DEPTH + 1):
         inner: list[Any] = []
         for node in level:

@@ -45,7 +45,7 @@ def made_sweep(folder, snapshots=False, title="A test </script><b>of titles</b>"
         if snapshots:
             save(lane / "step-00010.png", image / 2)
         record = {"recipe": to_json(tiny_recipe()), "labels": label, "device": "cpu",
-                  "weights": {"name": "tiny"}, "references": {"content": None, "styles": []},
+                  "weights": {"name": "tiny", "sha256": ""}, "format": FORMAT, "references": {"content": None, "styles": []},
                   "status": "failed" if failed else "finished", "loss": loss, "parts": {"style": loss / 2},
                   "distances": {"content": 0.1 * (i + 1), "style": 1 / (i + 1)}, "seconds": 2.0, "steps": 30,
                   "failures": 0, "compile_seconds": 1.0, "batch_seconds": 2.0, "lanes_in_batch": 2}

@@ -45,7 +45,7 @@ def shown(snapshots: Iterable[Snapshot], recipe: Recipe, console: Console) -> It
         logged, waiting, iterator = time.monotonic(), began(0), iter(snapshots)
         while (snapshot := next(iterator, None)) is not None:
             if snapshot.stage not in tasks:
-                if waiting is None or snapshot.stage and not tasks:  # resumed in a later stage
+                if waiting is None or (snapshot.stage and not tasks):  # resumed in a later stage
                     bar.update(waiting[0], visible=False) if waiting else None
                     waiting = began(snapshot.stage)
                 tasks[snapshot.stage] = (waiting[0], time.monotonic(), snapshot.step)

@@ -57,7 +57,7 @@ def settings_of(node: Any, prefix: str) -> dict[str, tuple[str, str]]:
         plain = isinstance(child, tuple) and not any(map(children, child))
         if children(child) and not plain:
             found |= settings_of(child, f"{path}.")
-        elif plain or not isinstance(child, dict | tuple) and not dataclasses.is_dataclass(child):
+        elif plain or (not isinstance(child, dict | tuple) and not dataclasses.is_dataclass(child)):
             found[path] = as_text(child), description(node, name)
     return found
 

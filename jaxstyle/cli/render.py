@@ -229,7 +229,8 @@ class Keeper:
             image = resize_to(image, height, width)  # of an early stage, but what was asked for was this size
         self.outcome = outcome
         job = self.job
-        record = manifest(self.recipe, job.files, job.weights, keep_alpha=job.keep_alpha, **outcome)
+        record = manifest(self.recipe, job.files, job.weights, beside=path.parent,
+                          keep_alpha=job.keep_alpha, **outcome)
         mask = None if self.alpha is None else resize_to(self.alpha, *image.shape[:2])
         save(path, jnp.clip(image, 0, 1), alpha=mask, text={TEXT_KEY: json.dumps(record)}, overwrite=overwrite)
 

@@ -19,7 +19,7 @@ from jaxstyle.runs.manifest import Files
 from jaxstyle.sweeps.batches import Options, Progress, references_of
 from jaxstyle.sweeps.inputs import crossed, pictures, with_maps
 from jaxstyle.sweeps.memory import fitting_lanes
-from jaxstyle.sweeps.plan import Axis, Lane, Point, axis_from, plan, zipped
+from jaxstyle.sweeps.plan import MAX_LANES, Axis, Lane, Point, axis_from, plan, zipped
 from jaxstyle.sweeps.runner import run_sweep
 from jaxstyle.transfer import presets
 from jaxstyle.transfer.memory import changes, mebibytes, parse_size
@@ -109,7 +109,10 @@ class Sweep:
 
     def title(self) -> str:
         """What the report is called."""
-        return f"{self.content.stem} in the style of {self.painting.stem}"
+        photos, paintings = pictures((self.content, *self.contents)), pictures((self.painting, *self.paintings))
+        photo = photos[0].stem if len(photos) == 1 else f"{len(photos)} photos"
+        painting = paintings[0].stem if len(paintings) == 1 else f"{len(paintings)} paintings"
+        return f"{photo} in the style of {painting}{' together' if self.together else ''}"
 
     def planned(self, settings: Mapping[str, str]) -> list[Lane]:
         """The lanes that the options describe.
@@ -119,8 +122,8 @@ class Sweep:
         """
         if self.lanes is not None and self.lanes < 1:
             raise JaxstyleError("--lanes takes a number of at least 1")
-        if self.seeds is not None and self.seeds < 1:
-            raise JaxstyleError("--seeds takes a number of at least 1")
+        if self.seeds is not None and not 1 <= self.seeds <= MAX_LANES:
+            raise JaxstyleError(f"--seeds takes a number of 1 to {MAX_LANES:,}")
         base = override(self.sized(presets.named(self.recipe)), dict(settings))
         axes = [axis_from(text, base) for text in self.vary]
         if self.zip:

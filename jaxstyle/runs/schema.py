@@ -1,4 +1,4 @@
-"""The form of what runs write and read back: manifests in pictures, and the plan and lanes of a sweep's folder.
+"""The form of what runs write and read back: manifests in pictures, plan and lanes of a sweep's folder.
 
 A version number stands in `format`. Version 1 of manifests named inputs by their whole path on the maker's
 machine; version 2 names them relative to the picture. Both are read.
@@ -16,6 +16,12 @@ Short = Annotated[str, Meta(max_length=4096)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Number = float | None
 Labels = dict[Short, Short]
+
+
+class Headed(TypedDict):
+    """Anything that says of what version it is."""
+
+    format: Short
 
 
 class Input(TypedDict):
@@ -109,7 +115,7 @@ class Search(TypedDict):
 class Plan(TypedDict):
     """What lies in a sweep's folder."""
 
-    format: Literal["jaxstyle-sweep-1"]
+    format: Literal["jaxstyle-sweep-2"]
     title: Short
     about: NotRequired[str]
     status: Literal["running", "finished"]

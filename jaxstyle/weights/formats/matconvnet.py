@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import scipy.io
 
+MOST_BYTES = 6 * 2**30  # the published VGG-19 unpacks to 550 MB, and is held twice
+
 
 def convolutions(path: str) -> dict[str, Any]:
     """Arrays of a cell `layers` of structs with `name` and `weights` (older: `filters`, `biases`).
@@ -37,7 +39,17 @@ def convolutions(path: str) -> dict[str, Any]:
     return {name: np.asarray(part, np.float32) for name, part in found.items() if name.startswith("conv")}
 
 
+def limit_memory() -> None:
+    """Keep a file that unpacks to more than any network from taking the whole machine (POSIX only)."""
+    try:
+        import resource
+    except ImportError:
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
+
+
 if __name__ == "__main__":
+    limit_memory()
     try:
         np.savez(sys.argv[2], **convolutions(sys.argv[1]))
     except Exception as error:  # whatever it is, the calling process turns it into one line

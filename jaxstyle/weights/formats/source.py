@@ -20,7 +20,9 @@ import h5py
 import numpy as np
 
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.reading import open_regular
 from jaxstyle.weights.formats.caffe import read_caffemodel
+from jaxstyle.weights.formats.bounds import bounded, may_be_wanted
 from jaxstyle.weights.formats.torch import read_npy, read_torch
 
 ROLES = {
@@ -28,6 +30,9 @@ ROLES = {
     "bias": "bias", "biases": "bias", "b": "bias",
     "running_mean": "running_mean", "running_var": "running_var",
 }
+
+
+MAT_SECONDS = 600
 
 
 class Source(NamedTuple):
@@ -43,17 +48,14 @@ def read_source(path: Path) -> Source:
     Raises:
       JaxstyleError: missing, truncated, of a format that is not known, or without arrays.
     """
-    try:
-        with open(path, "rb") as file:
-            start = file.read(512)
-    except OSError as error:
-        raise JaxstyleError(f"{path}: cannot be read ({error.strerror})") from None
+    with open_regular(path) as file:
+        start = file.read(512)
     format, reader = _reader(path, start)
     try:
         arrays = named(reader(path))
     except JaxstyleError:
         raise
-    except Exception as error:  # damaged bytes make the format libraries raise anything at all
+    except (Exception, RecursionError) as error:  # damaged bytes make the format libraries raise anything at all
         raise JaxstyleError(f"{path}: not a complete {format} file ({_line(error)})") from None
     if not arrays:
         raise JaxstyleError(f"{path}: a {format} file without any layer parameters")
@@ -97,8 +99,21 @@ def _holds_arrays(path: Path) -> bool:
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """NumPy archive with names such as `conv1_1/weight`, `conv1_1.bias` or `conv1_1_W`."""
-    with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    found = {}
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.namelist():
+            if not member.endswith(".npy"):
+                continue
+            with archive.open(member) as file:
+                version = np.lib.format.read_magic(file)
+                header = np.lib.format.read_array_header_1_0 if version == (1, 0) else \
+                    np.lib.format.read_array_header_2_0
+                shape, _, dtype = header(file)
+            if dtype.kind in "fiu" and may_be_wanted(shape):
+                with archive.open(member) as file:
+                    found[member.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
+                bounded(found)
+    return found
 
 
 def read_h5(path: Path) -> dict[str, np.ndarray]:
@@ -111,8 +126,9 @@ def read_h5(path: Path) -> dict[str, np.ndarray]:
         *groups, last = name.removesuffix(":0").split("/")
         role = {"0": "weight", "1": "bias"}.get(last) or re.sub(r"_\d+$", "", last).rpartition("_")[2]
         layers = [group for group in groups if re.fullmatch(r"block\d_conv\d|conv\d.*", group)]
-        if role.lower() in ROLES and layers:
+        if role.lower() in ROLES and layers and item.dtype.kind in "fiu" and may_be_wanted(item.shape):
             found[f"{layers[0]}/{role}"] = item[()]
+            bounded(found)
 
     with h5py.File(path, "r") as file:
         file.visititems(visit)
@@ -124,8 +140,11 @@ def read_mat(path: Path) -> dict[str, np.ndarray]:
     program = Path(__file__).with_name("matfile.py")
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "layers.npz"
-        done = subprocess.run([sys.executable, str(program), str(path), str(target)],
-                              capture_output=True, text=True)
+        try:
+            done = subprocess.run([sys.executable, str(program), str(path), str(target)],
+                                  capture_output=True, text=True, errors="replace", timeout=MAT_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise ValueError("it takes longer to read than any network would") from None
         if done.returncode:
             crashed = done.returncode < 0 or not done.stderr.strip()
             raise ValueError("damaged" if crashed else done.stderr.splitlines()[-1])
