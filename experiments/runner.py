@@ -5,7 +5,10 @@ An experiment is a docstring and a function `lanes(setup)`; `main` does the rest
 
 from __future__ import annotations
 
+import dataclasses
 import re
+import runpy
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +17,12 @@ from typing import Annotated, Any
 
 import numpy as np
 import tyro
-from rich.console import Console
+from matplotlib import cbook
 from tyro.conf import arg
 
 from jaxstyle import JaxstyleError, load, recipes, replace, save
 from jaxstyle.cli.sweep import perform
+from jaxstyle.cli.terminal import marked, terminal, warnings_on
 from jaxstyle.runs.manifest import Files
 from jaxstyle.sweeps.batches import Options
 from jaxstyle.sweeps.folder import INPUTS
@@ -28,25 +32,25 @@ from jaxstyle.transfer.recipe import Recipe
 from jaxstyle.weights.store import best_available
 
 STYLE_LAYERS = recipes.STYLE_LAYERS
-QUICK_SIZE, QUICK_STEPS = 64, 30
+QUICK_SIZE, QUICK_STEPS, QUICK_NOISE = 96, 60, 0.3
 
 
 @dataclass(frozen=True)
 class Setup:
     """Options of every experiment."""
 
-    content: Annotated[Path, arg(metavar="PHOTO")]
-    """The photo."""
-    style: Annotated[tuple[Path, ...], arg(metavar="PAINTING ...")]
-    """The painting; experiments on several styles take two."""
-    output: Annotated[Path, arg(aliases=("-o",), metavar="DIR")]
-    """Folder for the results and the report."""
+    content: Annotated[Path | None, arg(metavar="PHOTO")] = None
+    """The photo; that of the demo if not given."""
+    style: Annotated[tuple[Path, ...], arg(metavar="PAINTING ...")] = ()
+    """The painting; experiments on several styles take two. Those of the demo if not given."""
+    output: Annotated[Path, arg(aliases=("-o",), metavar="DIR")] = Path("runs") / Path(sys.argv[0]).stem
+    """Folder for the results and the report; runs/NAME if not given."""
     content_map: Annotated[Path | None, arg(metavar="MAP")] = None
     """What is where in the photo, as flat colours; for experiments on semantic maps."""
     style_map: Annotated[Path | None, arg(metavar="MAP")] = None
     """What is where in the painting."""
     quick: bool = False
-    """64 pixels and 30 steps, to see that it works."""
+    """96 pixels and 60 steps, from the photo under some noise, to see that it works; too short to judge."""
     size: Annotated[int, arg(metavar="PIXELS")] = 256
     """Longer side of the results."""
     steps: Annotated[int | None, arg(metavar="N")] = None
@@ -62,6 +66,8 @@ class Setup:
         """A recipe at the size and steps asked for; `terms__style__weight=…` sets terms.style.weight."""
         count = QUICK_STEPS if self.quick else steps
         sized = recipes.with_size(base, min(self.size, QUICK_SIZE) if self.quick else self.size)
+        if self.quick and base.start.noise == 1 and not changes.keys() & {"start", "start__noise"}:
+            changes["start__noise"] = QUICK_NOISE  # from noise alone, so few steps show noise
         settings = {name.replace("__", "."): value for name, value in changes.items()}
         return replace(recipes.with_steps(sized, self.steps or count), settings)
 
@@ -109,18 +115,43 @@ def main(about: str | None, lanes: Callable[[Setup], Sequence[Lane]],
          judge: Callable[[Setup], str | None] = lambda setup: setup.judge) -> int:
     """Run an experiment from its command line; returns the exit code."""
     title, _, rest = (about or "").strip().partition("\n")
-    console = Console(stderr=True)
+    console = terminal()
     try:
         setup = tyro.cli(Setup, description=about or "", args=arguments,
                          config=(tyro.conf.FlagCreatePairsOff,))
         use_compilation_cache()
         use_host_devices()
+        setup = with_demo(setup)
         options = Options(width=setup.lanes, snapshots=snapshots(setup), judge=judge(setup))
-        return perform(setup.output, lanes(setup), options, console, title=title.rstrip("."),
-                       about=unwrapped(rest))
+        said = unwrapped(rest) + ("\nQuick run: too short to judge." if setup.quick else "")
+        with warnings_on(console):
+            return perform(setup.output, lanes(setup), options, console, title=title.rstrip("."), about=said)
     except JaxstyleError as error:
-        console.print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
+        console.print(marked("error:", "red", error))
         return 2
+
+
+def with_demo(setup: Setup) -> Setup:
+    """The setup with the pictures of the demo where none are given.
+
+    Raises:
+      JaxstyleError: a photo without a painting, or the other way round.
+    """
+    if setup.content and setup.style:
+        return setup
+    if setup.content or setup.style:
+        raise JaxstyleError("give both --content PHOTO and --style PAINTING, or neither for those of the "
+                            "demo")
+    folder = setup.output / INPUTS
+    folder.mkdir(parents=True, exist_ok=True)
+    photo, paintings = folder / "photo.jpg", (folder / "painting.png", folder / "painting2.png")
+    if not photo.exists():
+        shutil.copy(str(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)), photo)
+    paint = runpy.run_path(str(Path(__file__).parent.parent / "scripts" / "draw_painting.py"))["paint"]
+    for path, seed in zip(paintings, (7, 8)):
+        if not path.exists():
+            paint(512, seed).save(path)
+    return dataclasses.replace(setup, content=photo, style=paintings)
 
 
 def unwrapped(text: str) -> str:

@@ -2,7 +2,8 @@
 
 Python tells a program of a signal only between two of its own instructions; a compiler that is busy for a
 minute does not come to one. So on the command line a thread of its own hears of the signal too
-(`signal.set_wakeup_fd`), and if the command has not ended by itself soon after, says the last words and ends it.
+(`signal.set_wakeup_fd`), and if the command has not ended by itself soon after, says the last words and
+ends it.
 """
 
 from __future__ import annotations

@@ -38,7 +38,8 @@ def shown(snapshots: Iterable[Snapshot], recipe: Recipe, console: Console) -> It
     with Progress(*columns, console=console, disable=not console.is_terminal, refresh_per_second=4) as bar:
         def began(stage: int) -> tuple[TaskID, float, int]:
             label = f"stage {stage + 1}/{stages}"
-            task = bar.add_task(label, total=None, pace="", of=recipe.stages[stage].steps, losses="compiling …")
+            task = bar.add_task(label, total=None, pace="", of=recipe.stages[stage].steps,
+                                losses="compiling …")
             return task, time.monotonic(), 0
 
         tasks: dict[int, tuple[TaskID, float, int]] = {}
@@ -58,8 +59,8 @@ def shown(snapshots: Iterable[Snapshot], recipe: Recipe, console: Console) -> It
             last = snapshot.step == snapshot.steps
             if not console.is_terminal and (last or time.monotonic() - logged > LOG_SECONDS):
                 logged = time.monotonic()
-                console.print(f"stage {snapshot.stage + 1}/{stages} step {snapshot.step}/{snapshot.steps} {pace} "
-                              f"{line}")
+                console.print(f"stage {snapshot.stage + 1}/{stages} step {snapshot.step}/{snapshot.steps} "
+                              f"{pace} {line}")
             yield snapshot
             if last and snapshot.stage + 1 < stages and waiting is None:
                 waiting = began(snapshot.stage + 1)

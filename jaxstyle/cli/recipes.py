@@ -72,5 +72,6 @@ def as_text(value: Any) -> str:
 def description(node: Any, name: str) -> str:
     """What the docstring of a class says of one of its attributes."""
     attributes = (type(node).__doc__ or "").partition("Attributes:")[2]
-    found = re.search(rf"(?:^|[\n;,]) *{name}(?:, \w+)*: (.*?)(?=; \w+(?:, \w+)*: |\.\s|\.$|$)", attributes, re.S)
+    ends = r"(?=; \w+(?:, \w+)*: |\.\s|\.$|$)"
+    found = re.search(rf"(?:^|[\n;,]) *{name}(?:, \w+)*: (.*?){ends}", attributes, re.S)
     return " ".join(found[1].split()) if found else ""

@@ -114,8 +114,9 @@ def headline(weights: Weights, references: References, recipe: Recipe, needed: i
     cores = f", {os.cpu_count()} cores" if on_cpu else ""
     several, count = (f" × {len(devices)}", len(devices)) if devices else ("", 1)
     total = held(jax.devices()[0], references) + needed * (count if on_cpu else 1)
-    return (f"{device_name()}{several}{cores} · {width}×{height} pixels · weights {Path(weights.name).stem} · "
-            f"about {mebibytes(total)}{'' if on_cpu or count == 1 else ' on each'}")
+    name = Path(weights.name).stem if weights.name.endswith(".safetensors") else weights.name
+    return (f"{device_name()}{several}{cores} · {width}×{height} pixels · weights {name} · about "
+            f" {mebibytes(total)}{'' if on_cpu or count == 1 else ' on each'}")
 
 
 def advice(weights: Weights) -> str:
@@ -209,8 +210,8 @@ class Keeper:
         """What to say of a run whose last stage ended where it began; "" of any other."""
         if at.step < 3 or self.outcome["loss"] < self.first_loss:
             return ""
-        return (f"no step made the loss smaller than {self.first_loss:.4g}, so the picture is the one that the "
-                "stage began with; use smaller weights or a smaller learning rate")
+        return (f"no step made the loss smaller than {self.first_loss:.4g}, so the picture is the one that "
+                "the stage began with; use smaller weights or a smaller learning rate")
 
     def steps(self, at: Snapshot) -> int:
         """Steps of all stages that are done."""
@@ -232,7 +233,8 @@ class Keeper:
         record = manifest(self.recipe, job.files, job.weights, beside=path.parent,
                           keep_alpha=job.keep_alpha, **outcome)
         mask = None if self.alpha is None else resize_to(self.alpha, *image.shape[:2])
-        save(path, jnp.clip(image, 0, 1), alpha=mask, text={TEXT_KEY: json.dumps(record)}, overwrite=overwrite)
+        text = {TEXT_KEY: json.dumps(record)}
+        save(path, jnp.clip(image, 0, 1), alpha=mask, text=text, overwrite=overwrite)
 
     def result(self, at: Snapshot, status: str) -> Path:
         """Write the picture asked for; returns where: beside a file of that name that appeared meanwhile."""
@@ -313,8 +315,10 @@ def finished(keeper: Keeper, snapshot: Snapshot | None, interrupted: Interrupted
         else:
             drop_checkpoints(state_folder(keeper.job.output))
             state = "done"
-        meanwhile = "" if output == keeper.job.output else f"; {keeper.job.output} appeared meanwhile and stays"
-        console.print(f"{state} → {output} ({outcome['seconds']:.0f} s, loss {outcome['loss']:.4g}){meanwhile}")
+        asked = keeper.job.output
+        meanwhile = "" if output == asked else f"; {asked} appeared meanwhile and stays"
+        console.print(f"{state} → {output} ({outcome['seconds']:.0f} s, loss {outcome['loss']:.4g})"
+                      f"{meanwhile}")
         if outcome["failures"]:
             console.print(f"{outcome['failures']} steps were not finite and were taken back")
         if still := keeper.stood_still(snapshot):

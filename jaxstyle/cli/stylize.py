@@ -142,7 +142,8 @@ def unused_maps(references: References, recipe: Recipe) -> None:
     """Warn of maps that no term of the recipe looks at."""
     given = references.content_map is not None or references.style_maps
     if given and not any(isinstance(term, Patches) for term in recipe.terms.values()):
-        warnings.warn("this recipe does not use maps: they change nothing; try --recipe patches", stacklevel=2)
+        warnings.warn("this recipe does not use maps: they change nothing; try --recipe patches",
+                      stacklevel=2)
 
 
 def first_devices(count: int) -> tuple[jax.Device, ...]:

@@ -11,6 +11,7 @@ import jax
 from rich.console import Console
 from tyro.conf import Positional, UseAppendAction, arg
 
+from jaxstyle.cli.interrupts import last_words
 from jaxstyle.cli.sweep_progress import show
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.metrics.strength import Balance, measure_balance, with_strength
@@ -27,6 +28,9 @@ from jaxstyle.transfer.platform import use_host_devices
 from jaxstyle.transfer.recipe import Recipe
 from jaxstyle.transfer.settings import override
 from jaxstyle.weights.store import best_available, load_weights
+
+
+INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -104,12 +108,14 @@ class Sweep:
         options = Options(width=self.lanes, memory=memory, snapshots=self.snapshots,
                           save_seconds=self.save_every, process=jax.process_index(),
                           processes=jax.process_count(), judge=self.judge)
-        lanes = fitted(self.planned(settings), options, console)
+        with console.status("reading pictures, measuring …"):
+            lanes = fitted(self.planned(settings), options, console)
         return perform(self.output, lanes, options, console, title=self.title())
 
     def title(self) -> str:
         """What the report is called."""
-        photos, paintings = pictures((self.content, *self.contents)), pictures((self.painting, *self.paintings))
+        photos = pictures((self.content, *self.contents))
+        paintings = pictures((self.painting, *self.paintings))
         photo = photos[0].stem if len(photos) == 1 else f"{len(photos)} photos"
         painting = paintings[0].stem if len(paintings) == 1 else f"{len(paintings)} paintings"
         return f"{photo} in the style of {painting}{' together' if self.together else ''}"
@@ -176,11 +182,15 @@ def perform(directory: Path, lanes: Sequence[Lane], options: Options, console: C
 
 def watched(progress: Iterable[Progress], lanes: int, console: Console) -> int:
     """Runs a sweep while showing its progress; returns 0, or 130 if it was interrupted."""
+    def say() -> None:
+        console.print("interrupted; the same command goes on from here")
+
     try:
-        show(progress, lanes, console)
+        with last_words(say):
+            show(progress, lanes, console)
     except KeyboardInterrupt:
-        console.print("interrupted; the same command goes on from here", highlight=False)
-        return 130
+        say()
+        return INTERRUPTED
     return 0
 
 

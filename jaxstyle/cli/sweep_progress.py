@@ -20,10 +20,10 @@ LOG_SECONDS = 10.0
 
 def show(progress: Iterable[Progress], lanes: int, console: Console) -> int:
     """Consumes a sweep and shows it; returns how many steps of lanes were made."""
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24),
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=12),
                TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(),
                TextColumn("{task.fields[left]} {task.fields[pace]}"),
-               TextColumn("[dim]{task.fields[losses]}"))
+               TextColumn("{task.fields[losses]}", style="dim", markup=False))
     began, first, logged, made, compiled = time.monotonic(), None, 0.0, 0, set()
     with Bar(*columns, console=console, disable=not console.is_terminal, refresh_per_second=4) as bar:
         task = bar.add_task("compiling …", total=None, left="", pace="", losses="")
@@ -55,7 +55,7 @@ def group_line(at: Progress) -> str:
     cores = f", {os.cpu_count()} cores" if jax.default_backend() == "cpu" else ""
     devices = f" × {jax.local_device_count()}" if jax.local_device_count() > 1 else ""
     return (f"program {at.group + 1}/{at.groups}: {device_name()}{devices}{cores} · "
-            f"{width}×{height} pixels · {len(at.lanes)} lane{'s' * (len(at.lanes) > 1)} at once · "
+            f"first stage {width}×{height} pixels · {len(at.lanes)} lane{'s' * (len(at.lanes) > 1)} at once · "
             f"about {at.snapshot.memory / 2**20:,.0f} MiB · ready in {at.snapshot.compile_seconds:.1f} s")
 
 

@@ -73,7 +73,8 @@ def parse(kind: Any, prog: str, arguments: Sequence[str], more: Sequence[str] = 
         if not end.code:
             raise
         name = " ".join([prog, *_subcommand(arguments)])
-        raise JaxstyleError(f"{_sentence(said.getvalue(), more)} (`{name} --help` shows all options)") from None
+        said_so = _sentence(said.getvalue(), more)
+        raise JaxstyleError(f"{said_so} (`{name} --help` shows all options)") from None
 
 
 

@@ -71,7 +71,8 @@ class LaneRecord:
     def pair(self) -> str:
         """Which pictures it was made from: lanes of one pair have the same."""
         references = self.manifest.get("references", {})
-        return repr([(kind, entry["sha256"]) for kind, entry in recorded_entries(references) if kind != "start"])
+        entries = recorded_entries(references)
+        return repr([(kind, entry["sha256"]) for kind, entry in entries if kind != "start"])
 
     @property
     def judge(self) -> str:
@@ -101,8 +102,8 @@ class SweepRecord:
         return f"Measured by {judges[0]}." if judges else ""
 
     def fronts(self) -> list[tuple[list[int], int | None]]:
-        """For each pair of photo and paintings: lanes on the Pareto front of content and style distance, and its
-        knee. Distances from different pictures, or measured by different networks, are never compared.
+        """For each pair of photo and paintings: lanes on the Pareto front of content and style distance, and
+        its knee. Distances from different pictures, or measured by different networks, are never compared.
         """
         if len(self.judges()) > 1:
             return []
@@ -120,7 +121,7 @@ class SweepRecord:
         return found
 
     def front(self) -> tuple[list[int], int | None]:
-        """The front and knee of a sweep of one pair of pictures; all fronts and no knee where there are more."""
+        """The front and knee of a sweep of one pair of pictures; of more, all fronts and no knee."""
         fronts = self.fronts()
         return fronts[0] if len(fronts) == 1 else ([i for front, _ in fronts for i in front], None)
 
@@ -138,7 +139,8 @@ def read_sweep(directory: Path) -> SweepRecord:
     if plan is None:
         raise JaxstyleError(f"{directory}: holds no sweep (no {MANIFEST} of the format {FORMAT})")
     axes = axes_of([entry["labels"] for entry in plan["lanes"]])
-    lanes = [read_lane(lane_folder(directory, i), i, {a["name"]: entry["labels"].get(a["name"], "") for a in axes})
+    names = [axis["name"] for axis in axes]
+    lanes = [read_lane(lane_folder(directory, i), i, {name: entry["labels"].get(name, "") for name in names})
              for i, entry in enumerate(plan["lanes"])]
     return SweepRecord(directory, {**plan, "axes": axes}, lanes)
 
@@ -148,8 +150,9 @@ def read_lane(folder: Path, index: int, labels: Mapping[str, str]) -> LaneRecord
     manifest = read_lane_manifest(folder)
     whole = set()
     if manifest.get("status", RUNNING) != RUNNING:
-        whole = {name for name, digest in manifest.get("files", {}).items() if file_hash(folder / name) == digest}
-        for name in sorted(manifest.get("files", {}).keys() - whole):
+        files = manifest.get("files", {})
+        whole = {name for name, digest in files.items() if file_hash(folder / name) == digest}
+        for name in sorted(files.keys() - whole):
             warnings.warn(f"{folder / name}: is missing or damaged, and left out", stacklevel=2)
     pictures = {name for name in whole if name.endswith(".png") and is_whole_picture(folder / name)}
     steps = {name: re.fullmatch(r"step-([0-9]{1,9})\.png", name) for name in sorted(pictures)}
@@ -176,10 +179,11 @@ def read_lane_manifest(folder: Path) -> Mapping[str, Any]:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of a lane's metrics, all with the names of the first; none, with a warning, if one is wrong."""
+    """The rows of a lane's metrics, all with the names of the first; if one is wrong none, with a warning."""
     try:
         rows = [parsed(line, Row, str(path)) for line in read_bounded(path).splitlines()]
-        if any(row.keys() != rows[0].keys() for row in rows) or (rows and not {"step", "total"} <= rows[0].keys()):
+        names = rows[0].keys() if rows else {"step", "total"}
+        if not {"step", "total"} <= names or any(row.keys() != names for row in rows):
             raise JaxstyleError(f"{path}: its lines differ in what they name, or lack step or total")
     except JaxstyleError as error:
         warnings.warn(f"{error}: the losses are left out", stacklevel=2)

@@ -115,8 +115,8 @@ def curve_data(lane: LaneRecord) -> dict[str, list]:
 
 
 def references_data(sweep: SweepRecord) -> list[dict[str, str]]:
-    """Small pictures of the inputs, each once: those that are where a lane's manifest says and have the hash that
-    it notes. A folder of somebody else's may name any file of this machine."""
+    """Small pictures of the inputs, each once: those that are where a lane's manifest says and have the hash
+    that it notes. A folder of somebody else's may name any file of this machine."""
     found: dict[str, dict[str, str]] = {}
     for lane in sweep.lanes:
         for kind, entry in recorded_entries(lane.manifest.get("references", {})):
@@ -125,7 +125,8 @@ def references_data(sweep: SweepRecord) -> list[dict[str, str]]:
                 with opened(path) as image:
                     small = image.convert("RGB")
                 small.thumbnail((THUMBNAIL, THUMBNAIL))
-                found[entry["sha256"]] = {"kind": NAMES[kind], "name": path.name, "small": data_uri(small, 85)}
+                found[entry["sha256"]] = {"kind": NAMES[kind], "name": path.name,
+                                          "small": data_uri(small, 85)}
     return sorted(found.values(), key=lambda each: list(NAMES.values()).index(each["kind"]))
 
 

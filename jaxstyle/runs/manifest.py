@@ -83,12 +83,13 @@ def identity(weights: Weights, beside: Path | None = None) -> dict[str, str]:
 
 
 def name_from(path: str, folder: Path | None) -> str:
-    """A file as a manifest names it: from the folder of the result where it lies in or beside that, else by its
-    name alone, so that nothing is said of the maker's machine."""
+    """A file as a manifest names it: from the folder of the result where it lies in or beside that, else by
+    its name alone, so that nothing is said of the maker's machine."""
     if folder is None:
         return Path(path).name
     whole, home = Path(path).resolve(), folder.resolve()
-    near = next((parent for parent in (home, *list(home.parents)[:NEAR]) if whole.is_relative_to(parent)), None)
+    above = (home, *list(home.parents)[:NEAR])
+    near = next((parent for parent in above if whole.is_relative_to(parent)), None)
     up = 0 if near is None else len(home.parts) - len(near.parts)
     if near is None or near == Path(near.anchor):
         return whole.name

@@ -84,8 +84,8 @@ def recorded_files(data: Mapping[str, Any], given: Files, beside: Path) -> Files
         # Another picture of the same name may lie where this one was.
         right = next((candidate for candidate in there if sha256(candidate) == entry["sha256"]), None)
         if right is None:
-            raise JaxstyleError(f"{there[0]}: is not the file that was used (its SHA-256 differs); say where that "
-                                f"is with {option} FILE")
+            raise JaxstyleError(f"{there[0]}: is not the file that was used (its SHA-256 differs); say "
+                                f"where that is with {option} FILE")
         return str(right)
 
     def find_all(key: str, overrides: tuple[str, ...], option: str) -> tuple[str, ...]:
@@ -104,8 +104,8 @@ def recorded_files(data: Mapping[str, Any], given: Files, beside: Path) -> Files
         style_maps=find_all("style_maps", given.style_maps, "--style-map"),
     )
     if missing:
-        raise JaxstyleError(f"not beside the picture, nor where they were: {', '.join(missing)}; say where they "
-                            "are now")
+        raise JaxstyleError(f"not beside the picture, nor where they were: {', '.join(missing)}; say where "
+                            "they are now")
     return files
 
 
@@ -118,8 +118,8 @@ def is_file(path: Path) -> bool:
 
 
 def recorded_weights(data: Mapping[str, Any], name: str | None = None, beside: Path | None = None) -> Weights:
-    """The weights of a manifest (or those called `name`), checked by hash; files are looked for as seen from the
-    folder `beside`, and in it.
+    """The weights of a manifest (or those called `name`), checked by hash; files are looked for as seen from
+    the folder `beside`, and in it.
 
     Raises:
       JaxstyleError: not found, or not the same file.
@@ -131,6 +131,6 @@ def recorded_weights(data: Mapping[str, Any], name: str | None = None, beside: P
         places = [place for place in places if place in available() or is_file(Path(place))] or [recorded]
     weights = load_weights(name or places[0])
     if weights.sha256 != data["weights"]["sha256"]:
-        raise JaxstyleError(f"weights '{weights.name}' are not those that were used (SHA-256 differs); say where "
-                            "those are with --weights FILE")
+        raise JaxstyleError(f"weights '{weights.name}' are not those that were used (SHA-256 differs); say "
+                            "where those are with --weights FILE")
     return weights

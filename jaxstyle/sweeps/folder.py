@@ -112,9 +112,11 @@ def make_folder(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except (OSError, ValueError) as error:
-        reason = "a file of this name is there" if os.path.isfile(folder) else getattr(error, "strerror", error)
-        raise JaxstyleError(f"{shown(folder)}: this folder cannot be made or written ({reason}); choose another "
-                            "with -o") from None
+        reason = getattr(error, "strerror", error)
+        if os.path.isfile(folder):
+            reason = "a file of this name is there"
+        raise JaxstyleError(f"{shown(folder)}: this folder cannot be made or written ({reason}); choose "
+                            "another with -o") from None
 
 
 def write_plan(directory: Path, lanes: Sequence[Lane], records: Sequence[Mapping[str, Any]], title: str,
@@ -154,7 +156,8 @@ def held_plan(directory: Path) -> Plan | None:
     try:
         others = list(directory.iterdir())
     except OSError as error:
-        raise JaxstyleError(f"{directory}: cannot be read ({error.strerror}); choose another folder") from None
+        reason = f"cannot be read ({error.strerror}); choose another folder"
+        raise JaxstyleError(f"{directory}: {reason}") from None
     plan = read_plan(directory)
     if plan is None and any(path.name != INPUTS and path.suffix != ".tmp" for path in others):
         raise JaxstyleError(f"{directory}: is not empty and holds no sweep; choose another folder with -o")

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 MOST_NUMBERS = 2**24
-"""Of one array: seven times the largest convolution of the networks here, 3·3·512·512. Fully connected layers,
-which are larger, are left out anyway."""
+"""Of one array: seven times the largest convolution of the networks here, 3·3·512·512. Fully connected
+layers, which are larger, are left out anyway."""
 MOST_IN_ALL = 2**28
 
 

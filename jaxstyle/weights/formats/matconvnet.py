@@ -2,7 +2,7 @@
 
 SciPy's reader is compiled code that a damaged file can crash: here it takes only this process along.
 
-    python matfile.py SOURCE.mat TARGET.npz
+    python matconvnet.py SOURCE.mat TARGET.npz
 """
 
 from __future__ import annotations

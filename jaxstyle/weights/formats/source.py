@@ -21,8 +21,8 @@ import numpy as np
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.reading import open_regular
-from jaxstyle.weights.formats.caffe import read_caffemodel
 from jaxstyle.weights.formats.bounds import bounded, may_be_wanted
+from jaxstyle.weights.formats.caffe import read_caffemodel
 from jaxstyle.weights.formats.torch import read_npy, read_torch
 
 ROLES = {
@@ -55,7 +55,7 @@ def read_source(path: Path) -> Source:
         arrays = named(reader(path))
     except JaxstyleError:
         raise
-    except (Exception, RecursionError) as error:  # damaged bytes make the format libraries raise anything at all
+    except Exception as error:  # damaged bytes make the format libraries raise anything at all
         raise JaxstyleError(f"{path}: not a complete {format} file ({_line(error)})") from None
     if not arrays:
         raise JaxstyleError(f"{path}: a {format} file without any layer parameters")
@@ -136,12 +136,12 @@ def read_h5(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_mat(path: Path) -> dict[str, np.ndarray]:
-    """MatConvNet's convolutions, read in a process of its own (see `matfile.py`)."""
-    program = Path(__file__).with_name("matfile.py")
+    """MatConvNet's convolutions, read in a process of its own (see `matconvnet.py`)."""
+    program = Path(__file__).with_name("matconvnet.py")
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "layers.npz"
         try:
-            done = subprocess.run([sys.executable, str(program), str(path), str(target)],
+            done = subprocess.run([sys.executable, "-P", str(program), str(path), str(target)],
                                   capture_output=True, text=True, errors="replace", timeout=MAT_SECONDS)
         except subprocess.TimeoutExpired:
             raise ValueError("it takes longer to read than any network would") from None
