@@ -39,7 +39,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 from fuzz import KINDS, fuzz
 
 DATA = Path(__file__).parent / "data" / "version-1"
-FOREIGN = ["a [/2024] b", "new\nline", "esc\x1b[31m", "bell\a", "turned\u202e", "broken\udcff", "tab\t", "nul\x00"]
+FOREIGN = ["a [/2024] b", "new\nline", "esc\x1b[31m", "bell\a", "turned\u202e", "broken\udcff", "tab\t",
+           "nul\x00"]
 
 
 @pytest.mark.parametrize("text", FOREIGN)
@@ -71,7 +72,7 @@ def special(tmp_path):
 def test_only_regular_files_are_opened(special, tmp_path):
     for path in special:
         for use in (open_regular, lambda p: read_weights(p, "x"), read_source, load, read_manifest):
-            with pytest.raises(JaxstyleError, match="regular file|folder"):
+            with pytest.raises(JaxstyleError, match=r"regular file|folder"):
                 use(path)
     with pytest.raises(JaxstyleError, match="cannot be read"):
         open_regular("a\x00b")
@@ -173,7 +174,7 @@ def test_reading_and_verifying_refuse_the_same_weights(tiny_file):
         "no layer 'relu9_9'": lambda h, b: config(h, last="relu9_9"),
         "architecture": lambda h, b: h["__metadata__"].update(architecture="vgg99"),
         "finite|damaged": lambda h, b: b"\xff" * len(b),
-        "type F8_E4M3|not a complete": lambda h, b: [h[n].update(dtype="F8_E4M3") for n in h if "/" in n] and None,
+        "type F8_E4M3|not a complete": lambda h, b: h["preprocess/bias"].update(dtype="F8_E4M3"),
     }
     for words, change in changes.items():
         path = rewritten(tiny_file, change)
@@ -214,8 +215,8 @@ def test_archives_are_not_unpacked_beyond_a_network(tmp_path):
         for _ in range(400):
             file.write(bytes(2**20))
     with h5py.File(tmp_path / "bomb.h5", "w") as file:
-        file.create_dataset("block1_conv1/kernel:0", shape=(100_000, 100_000), dtype="f4", chunks=(1000, 1000),
-                            compression="gzip")
+        file.create_dataset("block1_conv1/kernel:0", shape=(100_000, 100_000), dtype="f4",
+                            chunks=(1000, 1000), compression="gzip")
     for name in ("bomb.npz", "bomb.h5"):
         began = time.monotonic()
         with pytest.raises(JaxstyleError, match="without any layer"):
@@ -236,7 +237,7 @@ def test_a_file_that_appeared_meanwhile_is_not_replaced(tmp_path, monkeypatch):
             monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("no links here")))
         (tmp_path / "a").unlink(missing_ok=True)
         written: list = []
-        threads = [threading.Thread(target=lambda i=i: written.append(one(b"%d" % i))) for i in range(8)]
+        threads = [threading.Thread(target=lambda i=i, to=written: to.append(one(b"%d" % i))) for i in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -300,9 +301,9 @@ def test_a_recipe_is_printed_as_options_that_can_be_pasted(capsys):
         assert main(["recipes", name]) == 0
         lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("--")]
         assert lines[0].startswith("--solver ")
-        rest, settings = split_overrides([word for line in lines for word in shlex.split(line, comments=True)])
+        words = [word for line in lines for word in shlex.split(line, comments=True)]
+        rest, settings = split_overrides(words)
         assert rest[:1] in ([], ["--seed"])
-        assert override(presets.named("default"), settings) if name == "default" else True
         assert override(presets.named(name), settings) == presets.named(name)
 
 

@@ -25,7 +25,7 @@ LOSSES = {("1", "0"): 5.0, ("1", "1"): 4.0, ("10", "0"): 9.0, ("10", "1"): 8.0, 
 def made_sweep(folder, snapshots=False, title="A test </script><b>of titles</b>"):
     """A sweep of 3 × 2 lanes, written as a run would: one failed, one still waiting."""
     labels = [{"weight": w, "seed": s} for w in ("1", "10", "100") for s in ("0", "1")]
-    entries = [{"labels": label, "fingerprint": str(i)} for i, label in enumerate(labels)]
+    entries = [{"labels": label, "fingerprint": f"{i:064x}"} for i, label in enumerate(labels)]
     versions = {"jaxstyle": "0", "jax": "0"}
     (folder / "lanes").mkdir(parents=True)
     write_json(folder / "manifest.json", {

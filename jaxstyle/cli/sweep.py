@@ -29,7 +29,6 @@ from jaxstyle.transfer.recipe import Recipe
 from jaxstyle.transfer.settings import override
 from jaxstyle.weights.store import best_available, load_weights
 
-
 INTERRUPTED = 130
 
 

@@ -55,7 +55,7 @@ def group_line(at: Progress) -> str:
     cores = f", {os.cpu_count()} cores" if jax.default_backend() == "cpu" else ""
     devices = f" × {jax.local_device_count()}" if jax.local_device_count() > 1 else ""
     return (f"program {at.group + 1}/{at.groups}: {device_name()}{devices}{cores} · "
-            f"first stage {width}×{height} pixels · {len(at.lanes)} lane{'s' * (len(at.lanes) > 1)} at once · "
+            f"first {width}×{height} pixels · {len(at.lanes)} lane{'s' * (len(at.lanes) > 1)} at once · "
             f"about {at.snapshot.memory / 2**20:,.0f} MiB · ready in {at.snapshot.compile_seconds:.1f} s")
 
 

@@ -100,15 +100,14 @@ def _columns() -> Iterator[None]:
 
 def _sentence(box: str, more: Sequence[str]) -> str:
     """The box in which tyro says what is wrong, as a sentence."""
-    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│ \n") for line in box.splitlines()]
     blocks: list[list[str]] = [[]]
-    for line in lines:
-        if line.startswith(("╭", "╰")):
-            continue
-        if line.startswith("───"):
+    for coloured in box.splitlines():
+        line = re.sub(r"\x1b\[[0-9;]*m", "", coloured).strip("│|+╭╮╰╯ ")
+        if re.fullmatch(r"[-─]{3,}", line):
             blocks.append([])
-        elif line:
+        elif line and not re.search(r"[-─]{3}$", line):  # else the box's title
             blocks[-1].append(line)
+    blocks = [block for block in blocks if block] or [[]]
     first = " ".join(blocks[0]) or "these arguments make no sense"
     if value := re.match(r"Error parsing (\S+?): .*from \['?(.*?)'?\]", first):
         kinds = set(re.findall(r"<class '(\w+)'>|\b(INT|FLOAT)\b", first))

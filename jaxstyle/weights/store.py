@@ -225,7 +225,7 @@ def content_sha256(tensors: Mapping[str, np.ndarray]) -> str:
     for name in sorted(tensors):
         array = np.ascontiguousarray(tensors[name])
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(array.data)
+        digest.update(array.tobytes())  # bfloat16 has no buffer
     return digest.hexdigest()
 
 
