@@ -21,15 +21,17 @@ from matplotlib import cbook
 from tyro.conf import arg
 
 from jaxstyle import JaxstyleError, load, recipes, replace, save
+from jaxstyle.cli.notes import said
 from jaxstyle.cli.sweep import perform
-from jaxstyle.cli.terminal import marked, terminal, warnings_on
+from jaxstyle.cli.terminal import marked, terminal
 from jaxstyle.runs.manifest import Files
 from jaxstyle.sweeps.batches import Options
 from jaxstyle.sweeps.folder import INPUTS
 from jaxstyle.sweeps.plan import Lane, for_sweeps
 from jaxstyle.transfer.platform import use_compilation_cache, use_host_devices
 from jaxstyle.transfer.recipe import Recipe
-from jaxstyle.weights.store import best_available
+from jaxstyle.transfer.translation import translated
+from jaxstyle.weights.store import best_available, load_weights
 
 STYLE_LAYERS = recipes.STYLE_LAYERS
 QUICK_SIZE, QUICK_STEPS, QUICK_NOISE = 96, 60, 0.3
@@ -74,8 +76,10 @@ class Setup:
     def lane(self, labels: Mapping[str, str], recipe: Recipe, files: Files | None = None,
              weights: str | None = None, keep_solver: bool = False) -> Lane:
         """One lane, of the photo and the first painting unless `files` says otherwise."""
+        name = weights or self.weights or best_available()
+        recipe = translated(recipe, load_weights(name))
         return Lane(labels=labels, recipe=recipe if keep_solver else for_sweeps(recipe),
-                    files=files or self.files(), weights=weights or self.weights or best_available())
+                    files=files or self.files(), weights=name)
 
     def files(self, content: bool = True, styles: int = 1, maps: bool = False) -> Files:
         """The photo (or none) and the first so many paintings, with their maps if asked for.
@@ -123,9 +127,9 @@ def main(about: str | None, lanes: Callable[[Setup], Sequence[Lane]],
         use_host_devices()
         setup = with_demo(setup)
         options = Options(width=setup.lanes, snapshots=snapshots(setup), judge=judge(setup))
-        said = unwrapped(rest) + ("\nQuick run: too short to judge." if setup.quick else "")
-        with warnings_on(console):
-            return perform(setup.output, lanes(setup), options, console, title=title.rstrip("."), about=said)
+        text = unwrapped(rest) + ("\nQuick run: too short to judge." if setup.quick else "")
+        with said(console):
+            return perform(setup.output, lanes(setup), options, console, title=title.rstrip("."), about=text)
     except JaxstyleError as error:
         console.print(marked("error:", "red", error))
         return 2

@@ -20,6 +20,8 @@ class References:
       style_maps: the same for each style; maps go with all styles and the content, or with none.
       first, seed: the image that the stage begins with and the seed of the recipe, while terms set their
         targets; nobody else sets them.
+      earlier: results of other frames of a video, moved onto this one, each `[H, W, 4]`: RGB, and how much
+        each place of it counts (`losses.temporal`).
     """
 
     content: Any = None
@@ -29,3 +31,4 @@ class References:
     style_maps: tuple[Any, ...] = ()
     first: Any = None
     seed: Any = None
+    earlier: tuple[Any, ...] = ()

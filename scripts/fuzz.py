@@ -504,7 +504,8 @@ def main() -> int:
     counts, failures = fuzz(asked.cases, asked.seconds, asked.seed, asked.only)
     print("\n".join(failures), flush=True)
     print(
-        f"{counts.total()} cases in {time.monotonic() - began:.0f} s ({dict(counts)}): {len(failures)} failures"
+        f"{counts.total()} cases in {time.monotonic() - began:.0f} s ({dict(counts)}): "
+        f"{len(failures)} failures"
     )
     return bool(failures)
 

@@ -18,7 +18,7 @@ from jaxstyle.images.files import load, save
 from jaxstyle.runs.replay import read_manifest
 from jaxstyle.weights.store import write_weights
 
-FAST = ("--recipe", "default", "--size", "24", "--steps", "6")
+FAST = ("--recipe", "gram", "--size", "24", "--steps", "6")
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_replaying_a_picture_without_manifest(place, capsys):
     assert "manifest" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [[], ["stylize"], ["replay"], ["recipes"], ["weights"]])
+@pytest.mark.parametrize("command", [["stylize"], ["replay"], ["recipes"], ["weights"]])
 def test_help(command, capsys):
     with pytest.raises(SystemExit) as end:
         main([*command, "--help"])

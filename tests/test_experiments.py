@@ -17,7 +17,8 @@ from jaxstyle.sweeps.runner import grouped
 from jaxstyle.weights.store import write_weights
 
 FOLDER = Path(__file__).parent.parent / "experiments"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "runner")
+NAMES = sorted(path.stem for path in FOLDER.glob("*.py")
+               if path.stem != "runner" and not path.stem.startswith(("video_", "fast_")))
 DEEP = VGG(blocks=((4,), (4,), (4,), (4, 4), (4,)), border="reflect")
 
 
@@ -42,7 +43,7 @@ def experiment(request, monkeypatch):
 
 
 def arguments(inputs, output, maps):
-    given = ["--content-map", inputs["photo2"], "--style-map", inputs["painting2"]] if maps else []
+    given = ["--content-map", inputs["map"], "--style-map", inputs["map2"]] if maps else []
     return [*given, "--content", inputs["photo"], "--style", inputs["painting"], inputs["painting2"],
             "-o", str(output), "--weights", inputs["weights"], "--judge", inputs["weights"],
             "--quick", "--size", "32", "--steps", "3"]

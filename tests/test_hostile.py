@@ -237,7 +237,8 @@ def test_a_file_that_appeared_meanwhile_is_not_replaced(tmp_path, monkeypatch):
             monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("no links here")))
         (tmp_path / "a").unlink(missing_ok=True)
         written: list = []
-        threads = [threading.Thread(target=lambda i=i, to=written: to.append(one(b"%d" % i))) for i in range(8)]
+        threads = [threading.Thread(target=lambda i=i, to=written: to.append(one(b"%d" % i)))
+                   for i in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -15,7 +15,7 @@ from PIL import Image
 from jaxstyle import atomic
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images import files as images
-from jaxstyle.images import icc
+from jaxstyle.images.files import srgb_profile
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.random((12, 17, 3)).astype(np.float32)
@@ -51,7 +51,7 @@ def test_round_trip(tmp_path, suffix):
         if suffix.lower() == ".png":
             assert written.info["srgb"] == 0
         else:
-            assert written.info["icc_profile"] == icc.srgb_profile()
+            assert written.info["icc_profile"] == srgb_profile()
 
 
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])

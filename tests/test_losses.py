@@ -17,6 +17,7 @@ from jaxstyle.losses import (
     Patches,
     Pixel,
     Range,
+    Temporal,
     TotalVariation,
     content_loss,
     gram_loss,
@@ -134,7 +135,7 @@ def every_term():
     tv = [TotalVariation(form=f, reduction=r) for f in ("squared", "l1", "power") for r in ("mean", "sum")]
     patches = [Patches(layers=LAYERS, layer_weights=(1.0, 0.3), size=2, matching=m, normalization=n)
                for m, n in (("paper", "paper"), ("relative", "relative"), ("neural-doodle", "mean"))]
-    return [*content, *gram, *patches, *tv, Pixel(), Range()]
+    return [*content, *gram, *patches, *tv, Pixel(), Range(), Temporal()]
 
 
 def setting():
@@ -144,7 +145,8 @@ def setting():
 
     image = jnp.asarray(np.random.default_rng(3).uniform(-0.2, 1.2, (6, 6, 3)))
     content = jnp.asarray(np.random.default_rng(4).uniform(size=(6, 6, 3)))
-    references = References(content=content, styles=(content + 0,))
+    earlier = jnp.concatenate([1 - content, content[..., :1]], -1)
+    references = References(content=content, styles=(content + 0,), earlier=(earlier,))
     look = looking((references.content, features(5, (3, 3))), (references.styles[0], features(6, (4, 2))))
     return image, features(7, (3, 3)), references, look
 
@@ -174,7 +176,8 @@ def test_contract_of_every_term(term):
 def test_zero_at_its_reference(term):
     _, features, references, _ = setting()
     flat = jnp.full((6, 6, 3), 0.5)
-    references = replace(references, {"content": flat})
+    earlier = jnp.concatenate([flat, flat[..., :1]], -1)
+    references = replace(references, {"content": flat, "earlier": (earlier,)})
     look = looking((flat, features), (references.styles[0], features))
     value = term.loss(flat, features, term.target(references, look))
     np.testing.assert_allclose(value, 0, atol=1e-24)

@@ -1,161 +1,174 @@
-"""Patches: matching and energy against loops over patches, semantic maps, whole runs."""
+"""Patches: matching, energy and gradient against loops over patches, in double precision."""
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import looking
+from patch_loops import evaluated, given, one_layer, patches_of, score_by_loops, term_by_loops
 
-from jaxstyle.errors import JaxstyleError
-from jaxstyle.losses import Patches, patch_loss
-from jaxstyle.losses.patches import coverage, matching_key, pooled, unit
-from jaxstyle.references import References
-from jaxstyle.solvers import ArmijoLbfgs
-from jaxstyle.transfer.inputs import check_maps, sized
-from jaxstyle.transfer.loop import stylize_iter
-from jaxstyle.transfer.recipe import Recipe, Stage, Start
+from jaxstyle.losses.patch_copies import copy_of, variants
 
 RNG = np.random.default_rng(0)
 
 
-def patches_of(x: np.ndarray, size: int) -> list[np.ndarray]:
-    return [x[i : i + size, j : j + size] for i in range(x.shape[0] - size + 1)
-            for j in range(x.shape[1] - size + 1)]
-
-
-def energy_by_loops(features, key, styles, size, divide=True):
-    """Σ ‖Ψ_i − Ψ_NN(i)‖² and its gradient, patch by patch."""
-    total, gradient = 0.0, np.zeros_like(features)
-    wide = features.shape[1] - size + 1
-    candidates = [(p, k) for style, style_key in styles
-                  for p, k in zip(patches_of(style, size), patches_of(style_key, size))]
-    for at, (patch, mine) in enumerate(zip(patches_of(features, size), patches_of(key, size))):
-        scores = [np.sum(mine * k) / (max(np.linalg.norm(k), 1e-12) if divide else 1) for _, k in candidates]
-        difference = patch - candidates[int(np.argmax(scores))][0]
-        total += np.square(difference).sum()
-        i, j = divmod(at, wide)
-        gradient[i : i + size, j : j + size] += 2 * difference
-    return total, gradient
-
-
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("divide", [True, False])
-@pytest.mark.parametrize(("size", "shapes"), [(1, [(4, 3)]), (2, [(4, 5), (3, 6)]), (3, [(5, 4), (3, 3)])])
-def test_energy_and_gradient_are_the_definition(size, shapes, divide):
-    features, key = RNG.normal(size=(6, 5, 3)), RNG.normal(size=(6, 5, 4))
-    styles = [(RNG.normal(size=(*shape, 3)), RNG.normal(size=(*shape, 4))) for shape in shapes]
-    expected, slope = energy_by_loops(features, key, styles, size, divide)
-    def loss(x):
-        given = jax.tree.map(jnp.asarray, styles)
-        return patch_loss(x, jnp.asarray(key), given, size, unit_scores=not divide)
-
-    value, gradient = jax.value_and_grad(loss)(jnp.asarray(features))
+@pytest.mark.parametrize(("size", "stride", "normalization"), [
+    (1, 1, "paper"), (2, 2, "mean"), (2, 1, "cnnmrf"), (3, 1, "relative"), (3, 1, "cnnmrf"), (3, 2, "paper"),
+    (3, 2, "mean"), (3, 2, "relative"), (3, 2, "cnnmrf")])
+def test_value_and_gradient_are_the_definition_for_every_normalization_and_stride(normalization, size,
+    stride):
+    term = one_layer(size=size, stride=stride, normalization=normalization, gamma=0.7)
+    features, styles, content_map, style_maps = given()
+    expected, slope, *_ = term_by_loops(term, features, [[s] for s in styles], content_map,
+                                        [[m] for m in style_maps])
+    value, gradient, _ = evaluated(term, features, styles, content_map, style_maps)
     np.testing.assert_allclose(value, expected, rtol=1e-12)
-    np.testing.assert_allclose(gradient, slope, rtol=1e-10, atol=1e-12)
-    direction = jnp.asarray(RNG.normal(size=features.shape))
-    curved = jax.grad(lambda x: jnp.vdot(jax.grad(loss)(x), direction))(jnp.asarray(features))
-    np.testing.assert_allclose(curved, 2 * coverage(6, 5, size)[:, :, None] * direction, rtol=1e-12)
-
-
-@pytest.mark.parametrize(("shape", "size"), [((6, 5), 3), ((3, 3), 3), ((4, 3), 3), ((5, 2), 2), ((2, 3), 1)])
-def test_coverage_counts_patches(shape, size):
-    expected = np.zeros(shape, int)
-    for i in range(shape[0] - size + 1):
-        for j in range(shape[1] - size + 1):
-            expected[i : i + size, j : j + size] += 1
-    np.testing.assert_array_equal(coverage(*shape, size), expected)
+    np.testing.assert_allclose(gradient, slope, rtol=1e-9, atol=1e-13)
 
 
 @pytest.mark.usefixtures("x64")
-def test_keys_of_the_program_are_cosines_and_zero_vectors_score_zero():
-    x, m = RNG.normal(size=(2, 3, 4)), RNG.uniform(size=(2, 3, 2))
-    x[0, 0], m[1, 1] = 0, 0
-    ones = (jnp.ones(()), jnp.ones(()))
-    a = matching_key(jnp.asarray(x), jnp.asarray(m), 10.0, "neural-doodle", ones)
-    scores = np.einsum("ijk,mnk->ijmn", a, a)
-    def cosine(u, v):
-        norms = np.linalg.norm(u) * np.linalg.norm(v)
-        return np.dot(u, v) / norms if norms else 0.0
-
-    for p in np.ndindex(2, 3):
-        for q in np.ndindex(2, 3):
-            expected = cosine(x[p], x[q]) + 10 * cosine(m[p], m[q])
-            np.testing.assert_allclose(scores[p + q], expected, atol=1e-12)
-    assert not np.any(unit(jnp.zeros((2, 2, 3))))
+@pytest.mark.parametrize("guided", [True, False])
+@pytest.mark.parametrize("matching", ["paper", "relative", "neural-doodle"])
+def test_value_and_gradient_are_the_definition_for_every_matching(matching, guided):
+    term = one_layer(matching=matching, normalization="paper", gamma=2.0)
+    features, styles, content_map, style_maps = given(seed=3)
+    content_map[0, 0], style_maps[0][1, 1] = 0, 0  # black pixels are legal
+    given_maps = (content_map, style_maps) if guided else (None, ())
+    expected, slope, *_ = term_by_loops(term, features, [[s] for s in styles], given_maps[0],
+                                        [[m] for m in given_maps[1]])
+    value, gradient, _ = evaluated(term, features, styles, *given_maps)
+    np.testing.assert_allclose(value, expected, rtol=1e-12)
+    np.testing.assert_allclose(gradient, slope, rtol=1e-9, atol=1e-13)
 
 
 @pytest.mark.usefixtures("x64")
-def test_relative_matching_and_loss_do_not_see_the_scale_of_the_network():
-    features, style = RNG.normal(size=(5, 6, 3)), RNG.normal(size=(6, 4, 3))
-    references = References(styles=(jnp.zeros((24, 16, 3)),),
-                            content_map=jnp.asarray(RNG.uniform(size=(20, 24, 2))),
-                            style_maps=(jnp.asarray(RNG.uniform(size=(24, 16, 2))),))
-    term = Patches(layers=("a",), layer_weights=(1.0,), gamma=2.0)
-    values = []
-    for scale in (1.0, 1e3):
-        target = term.target(references, looking((references.styles[0], {"a": jnp.asarray(style * scale)})))
-        values.append(term.loss(jnp.zeros(()), {"a": jnp.asarray(features * scale)}, target))
-    np.testing.assert_allclose(values[1], values[0], rtol=1e-12)
-    everywhere = term.loss(jnp.zeros(()), {"a": jnp.zeros((5, 6, 3))}, target)
-    assert 0.5 < everywhere < 2  # against nothing the loss is about one
+@pytest.mark.parametrize(("stride", "rotations", "scales"), [(1, 1, 0), (2, 0, 1)])
+def test_copies_are_matched_like_styles_of_their_own(stride, rotations, scales):
+    term = one_layer(stride=stride, rotations=rotations, scales=scales, rotation_step=9.0, scale_step=1.2,
+                     normalization="relative", gamma=0.5)
+    features, styles, content_map, style_maps = given(style_shapes=((12, 14),), seed=5)
+    kinds = variants(rotations, scales, 9.0, 1.2)
+    assert len(kinds) == (2 * rotations + 1) * (2 * scales + 1) and kinds[0] == (0.0, 1.0)
+    copies = [np.asarray(copy_of(jnp.asarray(styles[0]), *kind, 14)) for kind in kinds]
+    maps = [np.asarray(copy_of(jnp.asarray(style_maps[0]), *kind, 14)) for kind in kinds]
+    expected, slope, chosen, _ = term_by_loops(term, features, [copies], content_map, [maps])
+    first = len(patches_of(copies[0], 3, stride))
+    assert any(number >= first for number in chosen), "the copies are never the best: the test shows nothing"
+    value, gradient, _ = evaluated(term, features, styles, content_map, style_maps)
+    np.testing.assert_allclose(value, expected, rtol=1e-10)
+    np.testing.assert_allclose(gradient, slope, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.usefixtures("x64")
+def test_gradient_of_cnnmrf_is_the_one_of_its_program():
+    """−w · (1/n(p)) · Σ (T_match − S) at every feature position p, with stride 2 and the tail."""
+    term = one_layer(stride=2, normalization="cnnmrf", matching="paper", weight=1e-4)
+    features, styles, *_ = given(shape=(8, 10, 3), style_shapes=((9, 7),), seed=7)
+    candidates = [q for _, q in patches_of(styles[0], 3, 2)]
+    summed, count = np.zeros_like(features), np.zeros((8, 10, 1))
+    for (i, j), p in patches_of(features, 3, 2):
+        best = max(candidates, key=lambda q: np.sum(p * q) / np.linalg.norm(q) / np.linalg.norm(p))
+        summed[i : i + 3, j : j + 3] += best - p
+        count[i : i + 3, j : j + 3] += 1
+    assert count.min() == 1 and count.max() >= 4, "the tail is covered, and by overlapping patches"
+    _, gradient, _ = evaluated(term, features, styles)
+    np.testing.assert_allclose(term.weight * gradient, -1e-4 * summed / count, rtol=1e-10, atol=1e-18)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("matching", ["neural-doodle", "relative"])
+def test_variety_lowers_scores_by_the_last_best_ones_and_remembers_them(matching):
+    term = one_layer(variety=0.8, matching=matching, normalization="paper")
+    features, styles, *_ = given(style_shapes=((8, 6),), seed=11)
+    scale = np.sqrt(np.sum(styles[0]**2) / 48)
+
+    def cosines(p, q):  # of whole patches; neural-doodle's are sums of pixel cosines already
+        return score_by_loops(term, p, None, q, None, (scale, 1)) / (
+            1 if matching == "neural-doodle" else np.linalg.norm(p) / scale)
+
+    style_patches = [q for _, q in patches_of(styles[0], 3)]
+    table = np.array([[cosines(p, q) for q in style_patches] for _, p in patches_of(features, 3)])
+    chosen = np.argmax(table - 0.8 * table.max(axis=0), axis=1)
+    assert np.any(chosen != np.argmax(table, axis=1)), "variety changes nothing here: the test shows nothing"
+    expected = sum(np.sum((p - style_patches[c])**2) for (_, p), c in zip(patches_of(features, 3), chosen))
+    value, _, memory = evaluated(term, features, styles)
+    np.testing.assert_allclose(value, expected, rtol=1e-12)
+    np.testing.assert_allclose(memory["peaks"]["a"][0].ravel(), table.max(axis=0), rtol=1e-12)
+    moved = features * np.random.default_rng(1).uniform(0.2, 2, features.shape)
+    later = np.array([[cosines(p, q) for q in style_patches] for _, p in patches_of(moved, 3)])
+    chosen = np.argmax(later - 0.8 * table.max(axis=0), axis=1)
+    expected = sum(np.sum((p - style_patches[c])**2) for (_, p), c in zip(patches_of(moved, 3), chosen))
+    value, _, memory = evaluated(term, moved, styles, memory=memory)
+    np.testing.assert_allclose(value, expected, rtol=1e-12)
+    np.testing.assert_allclose(memory["peaks"]["a"][0].ravel(), later.max(axis=0), rtol=1e-12)
+    assert evaluated(one_layer(), features, styles)[2] == {}, "without variety nothing is remembered"
+
+
+@pytest.mark.usefixtures("x64")
+def test_variety_with_copies_keeps_nothing_of_their_padding_and_stays_finite():
+    term = one_layer(variety=0.3, scales=1, scale_step=1.2)
+    features, styles, *_ = given(style_shapes=((12, 9),), seed=2)
+    memory = None
+    for _ in range(2):
+        value, gradient, memory = evaluated(term, features, styles, memory=memory)
+        assert np.isfinite(value) and np.all(np.isfinite(gradient))
+        assert all(np.all(np.isfinite(peak)) for peak in memory["peaks"]["a"])
 
 
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("matching", ["paper", "relative", "neural-doodle"])
-def test_a_strong_map_decides_which_patches_match(matching):
-    # Left half A, right half B in the style; the other way round in what is wanted.
-    sides = np.repeat(np.array([[1.0, 0.0], [0.0, 1.0]]), 6, axis=0)[None].repeat(12, axis=0)
-    style = RNG.uniform(0.5, 1, (12, 12, 3)) * np.array([1.0, 0.1, 0.1])
-    style[:, 6:] = RNG.uniform(0.5, 1, (12, 6, 3)) * np.array([0.1, 0.1, 1.0])
-    term = Patches(layers=("a",), layer_weights=(1.0,), gamma=1e3, matching=matching, normalization="paper")
-    references = References(styles=(jnp.zeros((12, 12, 3)),), content_map=jnp.asarray(sides[:, ::-1]),
-                            style_maps=(jnp.asarray(sides),))
-    look = looking((references.styles[0], {"a": jnp.asarray(style)}))
-    target = term.target(references, look)
-    x = jnp.asarray(style)  # by its features alone every patch would match itself
-    gradient = jax.grad(lambda x: term.loss(jnp.zeros(()), {"a": x}, target))(x)
-    assert np.all(np.asarray(gradient)[:, :4, 0] > 0) and np.all(np.asarray(gradient)[:, :4, 2] < 0)
-    without = term.target(References(styles=references.styles), look)
-    np.testing.assert_allclose(term.loss(jnp.zeros(()), {"a": x}, without), 0, atol=1e-20)
+def test_maps_of_no_weight_are_no_maps_and_of_great_weight_decide_alone(matching):
+    features, styles, content_map, style_maps = given(shape=(9, 9, 3), style_shapes=((9, 9),), seed=4)
+    without = evaluated(one_layer(matching=matching), features, styles)[:2]
+    with_none = evaluated(one_layer(matching=matching, gamma=0.0), features, styles, content_map,
+                          style_maps)[:2]
+    np.testing.assert_allclose(with_none[0], without[0], rtol=1e-12)
+    np.testing.assert_allclose(with_none[1], without[1], rtol=1e-9, atol=1e-14)
+    # Blocks of 3×3 of one label: with size 1 every position has exact partners and finds one of them.
+    term = one_layer(matching=matching, gamma=1e6, size=1, normalization="paper")
+    _, _, chosen, _ = term_by_loops(term, features, [[styles[0]]], content_map, [[style_maps[0]]])
+    assert np.array_equal(style_maps[0].reshape(-1, 2)[chosen], content_map.reshape(-1, 2))
+    expected = sum(np.sum((p - styles[0].reshape(-1, 3)[c])**2) for p,
+                   c in zip(features.reshape(-1, 3), chosen))
+    value = evaluated(term, features, styles, content_map, style_maps)[0]
+    np.testing.assert_allclose(value, expected, rtol=1e-9)
 
 
-def test_maps_are_pooled_as_a_network_pools():
-    semantic = RNG.uniform(size=(17, 12, 2)).astype(np.float32)
-    blocks = semantic[:16].reshape(4, 4, 3, 4, 2).mean((1, 3))
-    np.testing.assert_allclose(pooled(jnp.asarray(semantic), 4, 3), blocks, rtol=1e-6)
-    assert pooled(jnp.asarray(semantic), 5, 3).shape == (5, 3, 2)
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("matching", ["paper", "relative", "neural-doodle"])
+def test_a_style_that_is_the_content_with_the_same_map_costs_nothing(matching):
+    features, _, content_map, _ = given(seed=6)
+    term = one_layer(matching=matching, gamma=3.0)
+    value, gradient, _ = evaluated(term, features, [features], content_map, [content_map])
+    np.testing.assert_allclose(value, 0, atol=1e-25)
+    np.testing.assert_allclose(gradient, 0, atol=1e-13)
 
 
-def test_maps_must_be_complete():
-    style, semantic = np.zeros((4, 4, 3)), np.zeros((4, 4, 2))
-    with pytest.raises(JaxstyleError, match="give a content map"):
-        check_maps(References(styles=(style,), style_maps=(semantic,)))
-    with pytest.raises(JaxstyleError, match="1 style maps for 2 style images"):
-        check_maps(References(styles=(style, style), content_map=semantic, style_maps=(semantic,)))
-    with pytest.raises(JaxstyleError, match="channels"):
-        check_maps(References(styles=(style,), content_map=semantic, style_maps=(semantic[:, :, :1],)))
+@pytest.mark.usefixtures("x64")
+def test_black_maps_and_dead_features_give_no_nan():
+    features, styles, content_map, style_maps = given(seed=8)
+    features[:4], styles[0][2:5] = 0, 0
+    term = one_layer(matching="neural-doodle")
+    value, gradient, _ = evaluated(term, features, styles, 0 * content_map, [0 * m for m in style_maps])
+    assert np.isfinite(value) and np.all(np.isfinite(gradient))
 
 
-def test_maps_take_the_size_of_their_images():
-    references = References(styles=(np.zeros((20, 30, 3)),), content_map=np.zeros((40, 16, 5)),
-                            style_maps=(np.zeros((7, 9, 5)),), start=np.zeros((9, 9, 3)))
-    fitted = sized(references, Stage(size=24, steps=1), 0.5)
-    assert fitted.content_map.shape == (24, 10, 5) and fitted.start.shape == (24, 10, 3)
-    assert fitted.styles[0].shape == (8, 12, 3) and fitted.style_maps[0].shape == (8, 12, 5)
+@pytest.mark.usefixtures("x64")
+def test_labels_that_are_parallel_as_colours_differ_in_relative_matching():
+    """Grey, white and black: as vectors the first two point the same way and the third nowhere."""
+    labels = np.array([0.0, 0.5, 1.0]).repeat(4)[:, None, None] * np.ones((1, 6, 3))
+    features = np.full((12, 6, 2), 0.5)
+    style = labels[::-1, :, :2] + 0.1  # every label looks different, and the layout is turned over
+    term = one_layer(gamma=1e4, size=1, normalization="paper")
+    _, gradient, _ = evaluated(term, features, [style], labels, [labels[::-1]])
+    np.testing.assert_allclose(gradient, 2 * (features - (labels[:, :, :2] + 0.1)), rtol=1e-9)
 
 
-def test_a_painting_is_laid_out_anew_from_maps_alone(network, references):
-    semantic = np.zeros((32, 24, 3), np.float32)
-    semantic[:16, :, 0], semantic[16:, :, 1] = 1, 1
-    style_map = np.zeros((36, 32, 3), np.float32)
-    style_map[:, :16, 0], style_map[:, 16:, 1] = 1, 1
-    recipe = Recipe(terms={"style": Patches(layers=("relu2_1", "relu3_1"), gamma=10.0)},
-                    solver=ArmijoLbfgs(), start=Start(noise=1.0), stages=(Stage(size=32, steps=8),))
-    given = References(styles=references.styles, content_map=semantic, style_maps=(style_map,))
-    values = []
-    for snapshot in stylize_iter(network, given, recipe):
-        values.append(float(snapshot.search.best.value))
-    assert snapshot.image.shape == (32, 24, 3)
-    assert values[-1] < 0.7 * values[0]
+@pytest.mark.usefixtures("x64")
+def test_relative_matching_and_loss_do_not_see_the_scale_of_the_network():
+    features, styles, content_map, style_maps = given(seed=9)
+    term = one_layer(gamma=2.0)
+    value = evaluated(term, features, styles, content_map, style_maps)[0]
+    scaled = evaluated(term, 1e3 * features, [1e3 * s for s in styles], content_map, style_maps)[0]
+    np.testing.assert_allclose(scaled, value, rtol=1e-12)

@@ -64,3 +64,30 @@ def test_matching_in_bfloat16_finds_nearly_best_patches_and_has_no_gradient():
     gradient = jax.grad(lambda x: jnp.sum(jax.vmap(
         lambda x: ops.nearest_patches(x, style)[1])(x[None])))(x)
     assert not np.any(gradient)
+
+
+@pytest.mark.parametrize(("stride", "normalised", "block_bytes"),
+                         [(1, "both", 1), (2, "style", 1), (2, "both", 48 << 20), (3, "no", 4000)])
+def test_patches_on_a_grid_with_offsets_are_the_definition(x64, monkeypatch, stride, normalised, block_bytes):
+    monkeypatch.setattr(patches, "BLOCK_BYTES", block_bytes)
+    x, style = np.asarray(normal(9, 8, 4)), np.asarray(normal(8, 11, 4, seed=5))
+    rows, columns, style_rows, style_columns = (ops.patch_starts(n, 3, stride) for n in (9, 8, 8, 11))
+    assert rows[-1] == 6 and style_columns[-1] == 8, "the last patch is always among them"
+    grid = ops.Grid(3, rows, columns, style_rows, style_columns, normalised=normalised, peaks=True)
+    offset = np.random.default_rng(1).normal(size=(len(style_rows), len(style_columns)))
+    offset[0, 1] = -np.inf
+    table = np.zeros((len(rows), len(columns), *offset.shape))
+    for a, b, c, d in np.ndindex(table.shape):
+        p = x[rows[a] : rows[a] + 3, columns[b] : columns[b] + 3]
+        q = style[style_rows[c] : style_rows[c] + 3, style_columns[d] : style_columns[d] + 3]
+        norms = {"no": 1, "style": np.linalg.norm(q), "both": np.linalg.norm(p) * np.linalg.norm(q)}
+        table[a, b, c, d] = np.sum(p * q) / norms[normalised]
+    flat = (table + offset).reshape(*table.shape[:2], -1)
+    row, column = np.divmod(flat.argmax(-1), offset.shape[1])
+    expected = np.array(style_rows)[row] * 9 + np.array(style_columns)[column]
+    for module in (reference, patches):
+        index, score, peaks = module.best_patches(jnp.asarray(x), jnp.asarray(style), grid,
+                                                  jnp.asarray(offset))
+        np.testing.assert_array_equal(index, expected)
+        np.testing.assert_allclose(score, flat.max(-1), atol=1e-10)
+        np.testing.assert_allclose(peaks, table.max((0, 1)), atol=1e-10)

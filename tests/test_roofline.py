@@ -1,16 +1,12 @@
 """The counted FLOPs and bytes of the benchmarks' rows."""
 
-import sys
-from pathlib import Path
-
 import jax
 import pytest
 from jax import lax
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
-import benchmark_common as common
-from benchmark_rows import WORK, Row
-from roofline_parts import conv, has_winograd, parts
+from benchmarks import common
+from benchmarks.roofline_parts import conv, has_winograd, parts
+from benchmarks.rows import WORK, Row
 
 
 @pytest.mark.parametrize("name", [name for name in WORK if common.flops(name, 64)])

@@ -1,33 +1,21 @@
 """The bundled network vgg19-slim, and the tool that trains such networks."""
 
-import importlib
-import sys
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from distill import data, optim, regress, train
+from distill.targets import Target
 from jaxstyle import ops
 from jaxstyle.backbones import VGG
 from jaxstyle.backbones.perceptual import Weights, random_weights
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.weights.store import bundled_dir, load_weights, read_weights
 
-ROOT = Path(__file__).parents[1]
 FILE = bundled_dir() / "vgg19-slim.safetensors"
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2", "relu5_1")
-
-
-@pytest.fixture
-def scripts(monkeypatch):
-    """Imports a module of scripts/."""
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    yield importlib.import_module
-    for name in [name for name in sys.modules if name.startswith("distill")]:
-        del sys.modules[name]
 
 
 def picture(size: int = 64) -> jax.Array:
@@ -85,9 +73,8 @@ def test_loss_on_bundled_network_has_a_finite_gradient():
     assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0
 
 
-def test_teacher_is_quick_to_imitate_channel_by_channel(scripts):
+def test_teacher_is_quick_to_imitate_channel_by_channel():
     """A student as wide as its teacher is the teacher after the first stage alone."""
-    regress, data = scripts("distill_regress"), scripts("distill_data")
     blocks = ((4, 4), (6, 6), (8,))
     teacher, student = (random_weights(seed, VGG(blocks=blocks, border="reflect")) for seed in (0, 1))
     images = data.clean_images(np.random.default_rng(0), [], 12, 32)
@@ -100,8 +87,7 @@ def test_teacher_is_quick_to_imitate_channel_by_channel(scripts):
         assert error < 1e-2, layer
 
 
-def test_selection_takes_the_channels_that_explain_the_rest(scripts):
-    regress = scripts("distill_regress")
+def test_selection_takes_the_channels_that_explain_the_rest():
     rng = np.random.default_rng(0)
     a, b, c, *noise = rng.standard_normal((6, 500))
     # Channels 1, 3, 4 are weak and noisy copies of 0, 2, 5.
@@ -110,15 +96,13 @@ def test_selection_takes_the_channels_that_explain_the_rest(scripts):
     assert_array_equal(picked, [0, 2, 5])
 
 
-def test_orthogonal_step_has_equal_singular_values(scripts):
-    optim = scripts("distill_optim")
+def test_orthogonal_step_has_equal_singular_values():
     x = jnp.asarray(np.random.default_rng(0).standard_normal((20, 6)), jnp.float32)
     values = np.linalg.svd(np.asarray(optim.orthogonal(x)), compute_uv=False)
     assert values.min() > 0.5 and values.max() < 1.4
 
 
-def test_whitener_makes_patches_white(scripts):
-    optim = scripts("distill_optim")
+def test_whitener_makes_patches_white():
     x = jnp.asarray(np.random.default_rng(0).standard_normal((16, 16, 2)), jnp.float32)
     x = x.at[..., 1].set(3 * x[..., 0] + 0.5 * x[..., 1])
     moment = optim.covariance(x, 3)
@@ -128,12 +112,11 @@ def test_whitener_makes_patches_white(scripts):
     assert_allclose(white @ damped @ white.T, np.eye(19), atol=1e-4)
 
 
-def test_training_killed_and_resumed_ends_with_the_same_numbers(scripts, tmp_path, monkeypatch):
-    distill = scripts("distill")
+def test_training_killed_and_resumed_ends_with_the_same_numbers(tmp_path, monkeypatch):
     arguments = ["--quick", "--steps", "2", "--out"]
-    distill.main([*arguments, str(tmp_path / "whole.safetensors")])
+    train.main([*arguments, str(tmp_path / "whole.safetensors")])
 
-    pairs, calls = distill.data.pairs, []
+    pairs, calls = data.pairs, []
 
     def killed(*args):
         calls.append(None)
@@ -141,29 +124,28 @@ def test_training_killed_and_resumed_ends_with_the_same_numbers(scripts, tmp_pat
             raise KeyboardInterrupt
         return pairs(*args)
 
-    monkeypatch.setattr(distill.data, "pairs", killed)
+    monkeypatch.setattr(data, "pairs", killed)
     with pytest.raises(KeyboardInterrupt):
-        distill.main([*arguments, str(tmp_path / "killed.safetensors")])
+        train.main([*arguments, str(tmp_path / "killed.safetensors")])
     assert not (tmp_path / "killed.safetensors").exists()
-    monkeypatch.setattr(distill.data, "pairs", pairs)
-    distill.main([*arguments, str(tmp_path / "killed.safetensors")])
+    monkeypatch.setattr(data, "pairs", pairs)
+    train.main([*arguments, str(tmp_path / "killed.safetensors")])
 
     whole, resumed = ((tmp_path / f"{name}.safetensors").read_bytes() for name in ("whole", "killed"))
     assert whole == resumed
     made = load_weights(tmp_path / "whole.safetensors")
-    assert made.network.blocks == distill.QUICK[1]
+    assert made.network.blocks == train.QUICK[1]
     log = (tmp_path / "whole.log.jsonl").read_text().splitlines()
     assert len(log) == 2 and all('"loss"' in line for line in log)
 
 
-def test_normalisation_at_the_end_changes_only_scales(scripts):
+def test_normalisation_at_the_end_changes_only_scales():
     """Channels of layers that imitate nothing get mean 1 or go; the layer that imitates keeps its values."""
-    distill, data = scripts("distill"), scripts("distill_data")
     student = random_weights(3, VGG(blocks=((4, 4), (6, 5), (8,)), border="reflect"))
     images = data.clean_images(np.random.default_rng(0), [], 4, 32)
     student.params["conv2_2"]["bias"] = jnp.array([0.0, 0, -1e3, 0, 0])
-    target = distill.Target("relu3_1", 0, "relu3_1", same=True, early=True)
-    made = distill.finished(student, student.params, [target], images)
+    target = Target("relu3_1", 0, "relu3_1", same=True, early=True)
+    made = train.finished(student, student.params, [target], images)
     before, after = ([w.features(jnp.asarray(x), ("relu1_1", "relu2_2", "relu3_1")) for x in images]
                      for w in (student, made))
     for old, new in zip(before, after):
@@ -174,9 +156,8 @@ def test_normalisation_at_the_end_changes_only_scales(scripts):
         assert_allclose(means, 1, rtol=1e-3)
 
 
-def test_missing_teacher_and_photos_are_named(scripts, tmp_path):
-    distill = scripts("distill")
+def test_missing_teacher_and_photos_are_named(tmp_path):
     with pytest.raises(JaxstyleError, match="--teacher"):
-        distill.main(["--out", str(tmp_path / "x.safetensors")])
+        train.main(["--out", str(tmp_path / "x.safetensors")])
     with pytest.raises(JaxstyleError, match="no pictures"):
-        distill.main(["--quick", "--photos", str(tmp_path)])
+        train.main(["--quick", "--photos", str(tmp_path)])

@@ -130,6 +130,27 @@ def test_scipy_steps_are_scipys_own(x64):
                                expected.x, rtol=1e-9)
 
 
+def test_single_steps_of_scipy_are_its_evaluations(x64):
+    def valley(x, memory=()):  # Rosenbrock's: line searches of several evaluations
+        value = 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2
+        return value, ({"all": value}, memory)
+
+    seen = []
+
+    def told(x):
+        seen.append(x.copy())
+        value, slope = jax.value_and_grad(lambda x: valley(x)[0])(jnp.asarray(x))
+        return float(value), np.asarray(slope)
+
+    scipy.optimize.minimize(told, np.array([0.1, 0.8]), jac=True, method="L-BFGS-B", bounds=[(0, 1)] * 2,
+                            options={"maxcor": 10, "ftol": 0, "gtol": 0})
+    search = begin_search(ScipyLbfgsb(single=True), valley, jnp.array([0.1, 0.8]))
+    step = jax.jit(lambda search: search_step(ScipyLbfgsb(single=True), valley, search))
+    for point in seen[1:12]:
+        search = step(search)
+        np.testing.assert_allclose(search.iterate.x, point, rtol=1e-9)
+
+
 def test_scipy_and_boxed_solvers_stay_inside(x64):
     def outside(x, memory=()):
         value = ((x - 2.0) ** 2).sum()

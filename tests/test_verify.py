@@ -14,7 +14,8 @@ from jaxstyle.backbones import VGG, SqueezeNet, parameter_shapes
 from jaxstyle.backbones.perceptual import CONVENTIONS, random_weights
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.files import load
-from jaxstyle.weights.normalise import mean_activations, normalise, normalise_on_photos, photos_in, square
+from jaxstyle.images.folder import pictures_in
+from jaxstyle.weights.normalise import mean_activations, normalise, normalise_on_photos, square
 from jaxstyle.weights.port import port
 from jaxstyle.weights.store import write_weights
 from jaxstyle.weights.verify import colour_card, fingerprint, known_fingerprints, must_pass, notes_of, verify
@@ -192,7 +193,7 @@ def test_normalise_reads_a_folder_of_photos(tmp_path):
     for i, photo in enumerate(random_photos(2, size=48)):
         Image.fromarray(np.uint8(np.asarray(photo[:40]) * 255)).save(tmp_path / f"{i}.png")
     (tmp_path / "notes.txt").write_text("no photo")
-    assert len(photos_in(tmp_path)) == 2
+    assert len(pictures_in(tmp_path)) == 2
     weights, count = normalise_on_photos(small_vgg(), tmp_path, size=32)
     assert count == 2 and weights.sha256 == ""
     assert square(np.zeros((40, 48, 3), np.float32), 32).shape == (32, 32, 3)
@@ -201,10 +202,10 @@ def test_normalise_reads_a_folder_of_photos(tmp_path):
 def test_normalise_refuses_what_it_cannot_do(tmp_path):
     with pytest.raises(JaxstyleError, match="only VGG"):
         normalise(random_weights(network=SqueezeNet()), random_photos(1))
-    with pytest.raises(JaxstyleError, match="no photos"):
-        photos_in(tmp_path)
+    with pytest.raises(JaxstyleError, match="no pictures"):
+        pictures_in(tmp_path)
     with pytest.raises(JaxstyleError, match="no such folder"):
-        photos_in(tmp_path / "absent")
+        pictures_in(tmp_path / "absent")
     with pytest.raises(JaxstyleError, match="no images"):
         normalise(small_vgg(), [])
 

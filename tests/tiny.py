@@ -77,4 +77,9 @@ def write_inputs(folder: Path) -> dict[str, str]:
         coarse = rng.random((6, 8, 3), np.float32)
         save(folder / f"{name}.png", np.kron(coarse, np.ones((4, 4, 1), np.float32)))
         made[name] = str(folder / f"{name}.png")
+    for name, order in (("map", (0, 1)), ("map2", (1, 0))):
+        sides = np.zeros((24, 32, 3), np.float32)
+        sides[:, :16, order[0]], sides[:, 16:, order[1]] = 1, 1
+        save(folder / f"{name}.png", sides)
+        made[name] = str(folder / f"{name}.png")
     return made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.transfer.recipe import Recipe
@@ -17,11 +17,12 @@ SHORT = {f"{name}_weight": f"terms.{name}.weight" for name in ("content", "style
 FLAGS = frozenset({"start"})  # also an option of its own: `--start IMAGE`
 
 
-def split_overrides(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+def split_overrides(arguments: Sequence[str], roots: Collection[str] = ROOTS
+                    ) -> tuple[list[str], dict[str, str]]:
     """Arguments without recipe settings, and the settings as path -> text.
 
-    A setting is `--PATH VALUE` or `--PATH=VALUE` where PATH begins with a field of `Recipe`; dashes in a path
-    count as underscores.
+    A setting is `--PATH VALUE` or `--PATH=VALUE` where PATH begins with one of `roots`, the fields of a
+    recipe; dashes in a path count as underscores.
 
     Raises:
       JaxstyleError: a setting without a value.
@@ -34,7 +35,7 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]
         name, equals, value = argument.partition("=")
         path = name[2:].replace("-", "_")
         path = SHORT.get(path, path)
-        if not name.startswith("--") or path.split(".")[0] not in ROOTS or path in FLAGS:
+        if not name.startswith("--") or path.split(".")[0] not in roots or path in FLAGS:
             rest.append(argument)
             continue
         if not equals:

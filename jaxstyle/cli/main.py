@@ -15,12 +15,20 @@ from jaxstyle.errors import JaxstyleError
 
 COMMANDS = {
     "stylize": ("stylize.Stylize", "Paint a photo in the style of one or more paintings."),
-    "sweep": ("sweep.Sweep", "Run a recipe many times: settings, photos and paintings in every combination."),
+    "doodle": ("doodle.Doodle", "Paint a picture from a map and a painting alone, without a photo."),
+    "maps": ("maps.MapsCommand", "Semantic maps: check them, or make them automatically."),
+    "sweep": ("sweep.Sweep", "Make many pictures at once: every combination of the settings that --vary "
+                             "names."),
     "tune": ("tune.Tune", "Search weights: many strengths and layer weights at once, the worse half stopped "
                           "again and again."),
-    "report": ("sweep.Report", "Write a report of sweeps again, or compare several side by side."),
-    "replay": ("replay.Replay", "Make a picture again from the manifest that it carries: bit-identical on the "
-                                "same machine."),
+    "video": ("video.Video", "Stylise a video, frame after frame, held still where the film is."),
+    "train": ("train.Train", "Train a fast network: paintings and a folder of photos become a model."),
+    "apply": ("apply.Apply", "Restyle pictures with a trained network, in milliseconds each."),
+    "models": ("models.Models", "List the fast networks that apply finds by name."),
+    "export": ("export.Export", "Write a fast network for other programs: StableHLO, ONNX, half precision."),
+    "report": ("sweep.Report", "Make the report of a sweep again from its folder, finished or not."),
+    "replay": ("replay.Replay", "Make a picture again from the manifest that it carries: bit-identical on "
+                                "the same machine."),
     "recipes": ("recipes.Recipes", "List the recipes, or show every setting of one."),
     "weights": ("weights.WeightsCommand", "The networks that pictures are compared with: list, fetch, port, "
                                           "verify, normalise."),
@@ -28,7 +36,8 @@ COMMANDS = {
 """Name of a command -> its class in `jaxstyle.cli`, and the first line of what that says about itself."""
 USAGE = "usage: jaxstyle COMMAND …"
 INTERRUPTED = 130
-WITHOUT_RECIPE = frozenset({"weights"})  # commands whose own options are named like fields of a recipe
+# Commands whose own options are named like fields of a recipe.
+WITHOUT_RECIPE = frozenset({"weights", "apply", "models", "export"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,17 +92,21 @@ def run(name: str, arguments: Sequence[str]) -> int:
         raise JaxstyleError(f"no command '{name}'; {meant}")
     from tyro.conf import FlagCreatePairsOff
 
-    from jaxstyle.cli.arguments import setting_names, split_overrides
-    from jaxstyle.cli.terminal import parse, terminal, warnings_on
+    from jaxstyle.cli.arguments import ROOTS, setting_names, split_overrides
+    from jaxstyle.cli.notes import said
+    from jaxstyle.cli.terminal import parse, terminal
     from jaxstyle.transfer.platform import use_compilation_cache
 
     module, _, kind = COMMANDS[name][0].partition(".")
-    rest, settings = (list(arguments), {}) if name in WITHOUT_RECIPE else split_overrides(arguments)
-    command = parse(getattr(import_module(f"jaxstyle.cli.{module}"), kind), f"jaxstyle {name}", rest,
+    found = import_module(f"jaxstyle.cli.{module}")
+    # A command with a recipe of another kind (`train`) says which fields that has.
+    rest, settings = (list(arguments), {}) if name in WITHOUT_RECIPE else split_overrides(
+        arguments, getattr(found, "FIELDS", ROOTS))
+    command = parse(getattr(found, kind), f"jaxstyle {name}", rest,
                     () if name in WITHOUT_RECIPE else setting_names(), config=(FlagCreatePairsOff,))
     use_compilation_cache()
     console = terminal()
-    with warnings_on(console), last_words(lambda: console.print("interrupted; nothing was written")):
+    with said(console), last_words(lambda: console.print("interrupted; nothing was written")):
         return command.run(settings, console)
 
 

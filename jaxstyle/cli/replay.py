@@ -11,6 +11,7 @@ from tyro.conf import Positional, arg
 
 from jaxstyle.cli.arguments import Settings
 from jaxstyle.cli.render import Job, check_output, render
+from jaxstyle.cli.video import is_made_video, replay_video
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.runs.manifest import Files, load_references
 from jaxstyle.runs.replay import read_manifest, recipe_from_json, recorded_files, recorded_weights
@@ -21,7 +22,7 @@ class Replay:
     """Make a picture again from the manifest that it carries: bit-identical on the same machine."""
 
     picture: Annotated[Path, Positional, arg(metavar="PICTURE")]
-    """A picture that jaxstyle made."""
+    """A picture, a video or a folder of frames that jaxstyle made."""
     output: Annotated[Path | None, arg(aliases=("-o",), metavar="OUT")] = None
     """The picture to write; PICTURE-replay.png if not given."""
     content: Annotated[str | None, arg(metavar="FILE")] = None
@@ -36,6 +37,8 @@ class Replay:
     """Where the maps of the paintings are now, if they have moved."""
     weights: Annotated[str | None, arg(metavar="NAME")] = None
     """Name or file of the weights, if they have moved."""
+    model: Annotated[str | None, arg(metavar="MODEL")] = None
+    """Where the fast network of a video is now, if it has moved."""
     force: bool = False
     """Overwrite OUT if it exists."""
 
@@ -43,6 +46,8 @@ class Replay:
         """Make the picture again."""
         if settings:
             raise JaxstyleError(f"replay repeats a run as it was; --{next(iter(settings))} cannot be set")
+        if is_made_video(self.picture):
+            return replay_video(self, console)
         data = read_manifest(self.picture)
         output = self.output or self.picture.with_name(f"{self.picture.stem}-replay{self.picture.suffix}")
         check_output(output, self.force)

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
+from dataclasses import replace as replace_fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import jax
+import numpy as np
 from rich.console import Console
 from tyro.conf import Positional, arg
 
 from jaxstyle.cli.arguments import Settings
+from jaxstyle.cli.maps import MapOptions, chosen_maps
 from jaxstyle.cli.render import Job, check_output, render, snapshot_path
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.fast.apply import Look, restyled
+from jaxstyle.fast.model import read_model
+from jaxstyle.fast.shelf import find_model
 from jaxstyle.images.decode import opened
-from jaxstyle.losses import Patches
+from jaxstyle.images.files import load, save
 from jaxstyle.metrics.strength import balanced
+from jaxstyle.ops.resize import resize
 from jaxstyle.pytrees import replace
 from jaxstyle.references import References
 from jaxstyle.runs.manifest import Files, load_references
@@ -24,6 +30,7 @@ from jaxstyle.transfer import presets
 from jaxstyle.transfer.memory import does_not_fit, least_memory, memory_budget, parse_size
 from jaxstyle.transfer.recipe import Recipe
 from jaxstyle.transfer.settings import override
+from jaxstyle.transfer.translation import translated
 from jaxstyle.weights.store import best_available, load_weights
 
 
@@ -54,10 +61,17 @@ class Stylize:
     """Seed of the noise; the recipe's own if not given."""
     start: Annotated[Path | None, arg(metavar="IMAGE")] = None
     """Image to start from instead of what the recipe says."""
+    start_from: Annotated[str | None, arg(metavar="MODEL[=STYLE]")] = None
+    """Start from what a fast network makes of the photo (`jaxstyle models`), written as OUT-start.png: then a
+    third of the steps is enough."""
     content_map: Annotated[Path | None, arg(metavar="IMAGE")] = None
     """What is where in the result: a picture of flat colours, for recipes that match patches."""
     style_map: Annotated[tuple[Path, ...], arg(metavar="IMAGE ...")] = ()
     """What is where in each painting, in the same colours."""
+    maps: Annotated[Literal["auto"] | None, arg(metavar="auto")] = None
+    """auto: make the maps by clustering what photo and painting look like (written beside OUT)."""
+    no_maps: bool = False
+    """Leave maps aside that lie beside the pictures as PHOTO_sem.png and PAINTING_sem.png."""
     every: Annotated[int | None, arg(metavar="N")] = None
     """Also write the picture every N steps, as OUT-00100.png and so on."""
     auto_weights: bool = False
@@ -82,6 +96,8 @@ class Stylize:
         """Make the picture."""
         if not self.styles:
             raise JaxstyleError("no painting was given: jaxstyle stylize photo.jpg painting.jpg -o out.png")
+        if self.start_from is not None:
+            return replace_fields(self, start=self.network_start(), start_from=None).run(settings, console)
         if self.every is not None and self.every < 1:
             raise JaxstyleError("--every takes a number of steps of at least 1")
         limit = None if self.max_memory is None else parse_size(self.max_memory)
@@ -95,9 +111,11 @@ class Stylize:
                       style_maps=tuple(map(str, self.style_map)))
         refuse_early(files, recipe, limit)
         with console.status("reading pictures and weights …"):
-            references = load_references(files)
             weights = load_weights(self.weights or best_available())
-        unused_maps(references, recipe)
+            recipe = translated(recipe, weights)
+            options = MapOptions(self.maps, self.no_maps, self.force or self.resume)
+            files = chosen_maps(files, recipe, weights, options, self.output, console)
+            references = load_references(files)
         if self.auto_weights or self.strength is not None:
             with console.status("measuring what these pictures need …"):
                 strength = 0.5 if self.strength is None else self.strength
@@ -106,6 +124,20 @@ class Stylize:
                   every=self.every, keep_alpha=self.keep_alpha, limit=limit, save_seconds=self.save_every,
                   devices=first_devices(self.devices), resume=self.resume, force=self.force)
         return render(job, console)
+
+    def network_start(self) -> Path:
+        """The picture that a fast network makes of the photo, as a file beside the result."""
+        if self.start is not None:
+            raise JaxstyleError("give --start or --start-from, not both")
+        name, _, style = str(self.start_from).partition("=")
+        model = read_model(find_model(name))
+        size = self.size or self.chosen_recipe().stages[-1].size
+        photo = load(self.content)
+        image = photo if size is None else np.asarray(resize(photo, min(size, max(photo.shape[:2]))))
+        path = self.output.with_name(f"{self.output.stem}-start.png")
+        look = Look(blend={style: 1.0} if style else {}, regions={})
+        save(path, restyled(model, image, look))
+        return path
 
     def chosen_recipe(self) -> Recipe:
         """The named recipe with the short flags applied."""
@@ -136,14 +168,6 @@ def refuse_early(files: Files, recipe: Recipe, limit: int | None) -> None:
     budget = memory_budget(jax.devices()[:1], limit, photo if limit is None else None)
     if (least := least_memory(photo, recipe)) > budget:
         raise does_not_fit(least, budget)
-
-
-def unused_maps(references: References, recipe: Recipe) -> None:
-    """Warn of maps that no term of the recipe looks at."""
-    given = references.content_map is not None or references.style_maps
-    if given and not any(isinstance(term, Patches) for term in recipe.terms.values()):
-        warnings.warn("this recipe does not use maps: they change nothing; try --recipe patches",
-                      stacklevel=2)
 
 
 def first_devices(count: int) -> tuple[jax.Device, ...]:

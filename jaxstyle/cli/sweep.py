@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import jax
 from rich.console import Console
 from tyro.conf import Positional, UseAppendAction, arg
 
 from jaxstyle.cli.interrupts import last_words
+from jaxstyle.cli.maps import MapOptions, sweep_maps
 from jaxstyle.cli.sweep_progress import show
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.images.folder import pictures
 from jaxstyle.metrics.strength import Balance, measure_balance, with_strength
 from jaxstyle.pytrees import replace
 from jaxstyle.runs.manifest import Files
 from jaxstyle.sweeps.batches import Options, Progress, references_of
-from jaxstyle.sweeps.inputs import crossed, pictures, with_maps
+from jaxstyle.sweeps.inputs import crossed, with_maps
 from jaxstyle.sweeps.memory import fitting_lanes
 from jaxstyle.sweeps.plan import MAX_LANES, Axis, Lane, Point, axis_from, plan, zipped
 from jaxstyle.sweeps.runner import run_sweep
@@ -27,6 +29,7 @@ from jaxstyle.transfer.memory import changes, mebibytes, parse_size
 from jaxstyle.transfer.platform import use_host_devices
 from jaxstyle.transfer.recipe import Recipe
 from jaxstyle.transfer.settings import override
+from jaxstyle.transfer.translation import translated
 from jaxstyle.weights.store import best_available, load_weights
 
 INTERRUPTED = 130
@@ -61,6 +64,10 @@ class Sweep:
     """What is where in the photo, as flat colours, for recipes that match patches."""
     style_map: Annotated[tuple[Path, ...], arg(metavar="IMAGE ...")] = ()
     """What is where in each painting, in the same colours."""
+    maps: Annotated[Literal["auto"] | None, arg(metavar="auto")] = None
+    """auto: make maps for every photo with its paintings by clustering what they look like (kept in DIR)."""
+    no_maps: bool = False
+    """Leave maps aside that lie beside the pictures as PHOTO_sem.png and PAINTING_sem.png."""
     together: bool = False
     """Use all paintings in every lane (blended) instead of one after the other."""
     recipe: Annotated[str, arg(metavar="NAME")] = "default"
@@ -109,6 +116,9 @@ class Sweep:
                           processes=jax.process_count(), judge=self.judge)
         with console.status("reading pictures, measuring …"):
             lanes = fitted(self.planned(settings), options, console)
+        if found := sorted({lane.files.content_map for lane in lanes if lane.files.content_map}):
+            console.print(f"maps: {', '.join(found)} (and those of the paintings)", highlight=False,
+                          soft_wrap=True)
         return perform(self.output, lanes, options, console, title=self.title())
 
     def title(self) -> str:
@@ -137,11 +147,13 @@ class Sweep:
             axes.append(Axis("seed", tuple(Point(str(i), {"seed": str(i)}) for i in range(self.seeds))))
         paintings = pictures((self.painting, *self.paintings))
         files = crossed(pictures((self.content, *self.contents)), paintings, self.together)
+        weights = self.weights or best_available()
         if self.content_map or self.style_map:
             files = with_maps(files, self.content_map, dict(zip(map(str, paintings), self.style_map)))
-        weights = self.weights or best_available()
+        files = sweep_maps(files, base, weights, MapOptions(self.maps, self.no_maps, True), self.output)
         return plan(base, axes, files, weights, settings=settings, sized=self.sized,
-                    keep_solver=self.keep_solver, strengthen=strengthener(weights), strength=self.strength)
+                    keep_solver=self.keep_solver, strengthen=strengthener(weights), strength=self.strength,
+                    translate=lambda recipe: translated(recipe, load_weights(weights)))
 
     def sized(self, recipe: Recipe) -> Recipe:
         """The recipe with the short flags applied."""

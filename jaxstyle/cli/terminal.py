@@ -6,7 +6,6 @@ import contextlib
 import io
 import os
 import re
-import warnings
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -38,22 +37,6 @@ def marked(mark: str, style: str, text: object) -> Text:
 def terminal() -> Terminal:
     """Where messages go: standard error, so that pipes carry results alone."""
     return Terminal(stderr=True)
-
-
-@contextlib.contextmanager
-def warnings_on(console: Console) -> Iterator[None]:
-    """Warnings of this package as lines of the console, each once."""
-    said: set[str] = set()
-
-    def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        if str(message) not in said:
-            said.add(str(message))
-            console.print(marked("warning:", "yellow", message), highlight=False, soft_wrap=True)
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("always", category=UserWarning, module=r"jaxstyle(\.|$)")
-        warnings.showwarning = show
-        yield
 
 
 def parse(kind: Any, prog: str, arguments: Sequence[str], more: Sequence[str] = (), **options: Any) -> Any:

@@ -7,35 +7,36 @@ without alpha.
 import io
 import json
 import os
+import struct
 import warnings
 from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageCms, PngImagePlugin
 
 from jaxstyle.atomic import exists_already, write_whole
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.images import icc
 from jaxstyle.images.decode import MAX_PIXELS, opened, read_samples
+from jaxstyle.images.folder import FORMATS
 from jaxstyle.ops.resize import fit_shape, resize, resize_to
 
 __all__ = [
     "MAX_PIXELS", "fit_shape", "load", "load_alpha", "read_text", "resize", "resize_to", "save",
 ]  # fmt: skip
 
-_FORMATS = {
-    ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP",
-    ".tif": "TIFF", ".tiff": "TIFF",
-}  # fmt: skip
 _DESCRIPTION = 270  # EXIF and TIFF tag ImageDescription
+_MODES = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK"}  # of ICC colour spaces, in Pillow
+# A profile that moves no colour further than this is sRGB, rounded by its maker (the usual ones differ by up
+# to one step of 8 bits, LittleCMS by another in the darks); leaving such pictures alone keeps 16 bits exact.
+_SAME = 2.5
 
 
 def load(path: str | os.PathLike) -> np.ndarray:
     """The picture in a JPEG, PNG, WebP or TIFF file: float32 [H, W, 3], sRGB in [0, 1].
 
-    8 and 16 bits (16 kept exactly, but for CMYK and profiles of tables), grey, palette, CMYK,
+    8 and 16 bits (16 kept exactly, but for CMYK and colours that a profile moves), grey, palette, CMYK,
     floating-point grey TIFF; the first picture of several. Alpha is composited on white, EXIF
     orientation applied, an embedded ICC profile converted to sRGB (a broken one is ignored with a
     warning). Values of floating-point files outside [0, 1] are clipped with a warning. At most
@@ -80,9 +81,9 @@ def save(
     when `overwrite=False`, a folder that is missing or may not be written, and a full disk.
     """
     path = Path(path)
-    kind = _FORMATS.get(path.suffix.lower())
+    kind = FORMATS.get(path.suffix.lower())
     if kind is None:
-        raise JaxstyleError(f"{path}: unknown picture suffix; use one of {', '.join(_FORMATS)}")
+        raise JaxstyleError(f"{path}: unknown picture suffix; use one of {', '.join(FORMATS)}")
     if not overwrite and os.path.lexists(path):
         raise exists_already(path)
     if not 1 <= quality <= 100:
@@ -118,15 +119,52 @@ def read_text(path: str | os.PathLike) -> dict[str, str]:
     return text if good else {}
 
 
+def srgb_profile() -> bytes:
+    """An sRGB profile to embed; the date in it is fixed, so that equal pictures make equal files."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[24:36] = struct.pack(">6H", 2020, 1, 1, 0, 0, 0)
+    return bytes(profile)
+
+
 def _to_rgb(path: str | os.PathLike, colour: np.ndarray, profile: bytes | None) -> np.ndarray:
     if profile:
         try:
-            return icc.to_srgb(colour, profile)
+            return _to_srgb(colour, profile)
         except ValueError as error:
             warnings.warn(f"{path}: the embedded colour profile is ignored: {error}", stacklevel=3)
     if colour.shape[-1] == 4:
         return (1 - colour[..., :3]) * (1 - colour[..., 3:])
     return np.repeat(colour, 3, axis=-1) if colour.shape[-1] == 1 else colour
+
+
+def _to_srgb(colour: np.ndarray, profile: bytes) -> np.ndarray:
+    """`colour` [H, W, 1 | 3 | 4] in [0, 1] (grey, RGB or CMYK ink) in the space of an ICC `profile` → sRGB
+    [H, W, 3], float32, by LittleCMS: in 8 bits, unless nothing moves. Colours outside sRGB are clipped.
+
+    Raises ValueError when the profile is broken or belongs to another colour space.
+    """
+    try:
+        embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        mode = _MODES.get(embedded.profile.xcolor_space.strip(), "")
+        if mode == "RGB" and colour.shape[-1] == 1:
+            colour = np.repeat(colour, 3, axis=-1)
+        if len(mode) != colour.shape[-1]:
+            raise ValueError(f"the profile is for {embedded.profile.xcolor_space}")
+        transform = ImageCms.buildTransform(embedded, ImageCms.createProfile("sRGB"), mode, "RGB")
+    except (ImageCms.PyCMSError, OSError, AttributeError) as error:
+        raise ValueError(f"the profile cannot be used ({error})") from error
+
+    def convert(samples: np.ndarray) -> np.ndarray:
+        height, width, _ = samples.shape
+        pixels = Image.frombytes(mode, (width, height), np.rint(samples * 255).astype(np.uint8).tobytes())
+        return np.asarray(ImageCms.applyTransform(pixels, transform))
+
+    if mode != "CMYK":
+        steps: Any = np.arange(0, 256, 15).astype(np.float32) / 255
+        grid = np.stack(np.meshgrid(*[steps] * len(mode), indexing="ij"), axis=-1).reshape(1, -1, len(mode))
+        if np.abs(convert(grid) - 255 * grid).max() <= _SAME:
+            return np.repeat(colour, 3, axis=-1) if mode == "L" else colour
+    return convert(np.clip(colour, 0, 1)).astype(np.float32) / np.float32(255)
 
 
 def _to_bytes(path: Path, name: str, values: Any, rank: int) -> np.ndarray:
@@ -151,7 +189,7 @@ def _encode(path: Path, kind: str, pixels: np.ndarray, text: dict[str, str], qua
     if kind == "PNG":
         options["pnginfo"] = _png_chunks(path, text)
     else:
-        options["icc_profile"] = icc.srgb_profile()
+        options["icc_profile"] = srgb_profile()
         if text:
             options["exif"] = exif = Image.Exif()
             exif[_DESCRIPTION] = json.dumps(text)

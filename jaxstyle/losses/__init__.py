@@ -2,12 +2,20 @@
 
 from jaxstyle.losses.content import Content, content_loss
 from jaxstyle.losses.gram import Gram, gram_loss, gram_matrix
-from jaxstyle.losses.patches import Patches, patch_loss
+from jaxstyle.losses.neighbours import Neighbours, Splitting, neighbour_loss, splitting_loss
+from jaxstyle.losses.patch_energy import patch_loss
+from jaxstyle.losses.patches import Patches
 from jaxstyle.losses.regularizers import Pixel, Range, TotalVariation, range_penalty, total_variation
+from jaxstyle.losses.similarity import SelfSimilarity, similarity_loss
+from jaxstyle.losses.temporal import Temporal, temporal_loss
+from jaxstyle.losses.transport import RelaxedTransport, moment_distance, palette_distance, relaxed_transport
 
-TERMS = (Content, Gram, Patches, TotalVariation, Pixel, Range)
+TERMS = (Content, Gram, Patches, Neighbours, Splitting, RelaxedTransport, SelfSimilarity, TotalVariation,
+         Pixel, Range, Temporal)
 
 __all__ = [
-    "TERMS", "Content", "Gram", "Patches", "Pixel", "Range", "TotalVariation", "content_loss", "gram_loss",
-    "gram_matrix", "patch_loss", "range_penalty", "total_variation",
+    "TERMS", "Content", "Gram", "Neighbours", "Patches", "Pixel", "Range", "RelaxedTransport",
+    "SelfSimilarity", "Splitting", "Temporal", "TotalVariation", "content_loss", "gram_loss", "gram_matrix",
+    "moment_distance", "neighbour_loss", "palette_distance", "patch_loss", "range_penalty",
+    "relaxed_transport", "similarity_loss", "splitting_loss", "temporal_loss", "total_variation",
 ]

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.losses.checks import one_of, same_length
+from jaxstyle.losses.checks import blend_weights, one_of, same_length
 from jaxstyle.losses.look import Look
+from jaxstyle.ops.palette import matched_colours
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.references import References
 
@@ -36,10 +37,14 @@ class Content:
     Attributes:
       weight: factor of the whole term; layer_weights: one factor per layer.
       layers: where features are compared; normalization: see `content_loss`.
+      palette: how far the content image is moved to the colours of the styles first, 0 to 1 (see
+        `ops.palette.matched_colours`), so that what is kept does not pull back to the photo's colours (ours);
+        None: it is taken as it is.
     """
 
     weight: Any = 1.0
     layer_weights: tuple[Any, ...] = (1.0,)
+    palette: Any = None
     layers: tuple[str, ...] = static(default=("relu4_2",))
     normalization: str = static(default="mean")
 
@@ -51,7 +56,11 @@ class Content:
         """Features of the content image at each layer."""
         if references.content is None:
             raise JaxstyleError("the content term needs a content image")
-        found = look(references.content, self.layers)
+        photo = references.content
+        if self.palette is not None and references.styles:
+            shares = blend_weights((), len(references.styles))
+            photo = photo + self.palette * (matched_colours(photo, references.styles, shares) - photo)
+        found = look(photo, self.layers)
         return {layer: found[layer] for layer in self.layers}
 
     def loss(self, image: Array, features: dict[str, Array], target: dict[str, Array]) -> Array:

@@ -9,7 +9,7 @@ from jax import Array
 
 from jaxstyle import ops
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.losses.checks import one_of, same_length
+from jaxstyle.losses.checks import blend_weights, one_of, same_length
 from jaxstyle.losses.look import Look
 from jaxstyle.ops.grams import Correlations
 from jaxstyle.pytrees import pytree, static
@@ -47,20 +47,6 @@ def gram_loss(features: Array | Correlations, target: Array, normalization: str 
             return difference / channels**2
         case _:
             return difference / (jnp.square(target).sum() + jnp.finfo(target.dtype).tiny)
-
-
-def blend_weights(blend: tuple[Any, ...], count: int) -> tuple[Any, ...]:
-    """Coefficients of `count` styles, scaled to sum to 1; none given means equal shares.
-
-    Raises:
-      JaxstyleError: their number is not that of the styles.
-    """
-    if not blend:
-        return (1 / count,) * count
-    if len(blend) != count:
-        raise JaxstyleError(f"blend has {len(blend)} coefficients for {count} style images")
-    total = sum(blend)
-    return tuple(coefficient / total for coefficient in blend)
 
 
 @pytree

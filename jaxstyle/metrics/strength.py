@@ -4,6 +4,10 @@ A result lies between the photo and the painting, at relative distances C and S 
 mean the same for any pictures. Its strength is √C / (√C + √S): 0 is the photo, 1 the painting's texture,
 0.5 as far from the one as from the other. Which weight of the style belongs to which strength is
 measured, by a few small runs with weights around the balance of gradients.
+
+A term of nearest neighbours stands between both: it paints, and keeps what stands where. Its weight is
+multiplied by the root of the others' factor, so that it fades beside the photo at 0 and beside the texture at
+1. Where the photo is kept in the painting's colours (`palette`), it gets its own back below `RECOLOURED`.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from jax import Array, lax
 
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.losses import Content, Pixel
+from jaxstyle.losses import Content, Neighbours, Pixel, SelfSimilarity
 from jaxstyle.metrics.distances import distances, layers_to_measure
 from jaxstyle.ops.resize import resize_to
 from jaxstyle.pytrees import replace
@@ -32,6 +36,7 @@ from jaxstyle.transfer.program import network_for
 from jaxstyle.transfer.recipe import Recipe, Stage
 
 RUN_STEPS, RUN_SIZE = 50, 96
+RECOLOURED = 0.3
 GRID = 10.0 ** np.linspace(-2.5, 2.5, 7)
 
 
@@ -59,11 +64,17 @@ def roles(terms: Terms) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises:
       JaxstyleError: one kind is missing, so there is nothing to balance.
     """
-    content = {name: term for name, term in terms.items() if isinstance(term, Content | Pixel)}
+    content = {name: term for name, term in terms.items()
+               if isinstance(term, Content | Pixel | SelfSimilarity)}
     style = {name: term for name, term in terms.items() if term.layers and name not in content}
     if not content or not style:
         raise JaxstyleError("a strength balances content against style terms; this recipe has not both")
     return content, style
+
+
+def power_of(term: Any) -> float:
+    """The exponent with which the factor of a strength changes the weight of a style term."""
+    return 0.5 if isinstance(term, Neighbours) else 1.0
 
 
 def measure_balance(weights: Weights, references: References, recipe: Recipe, steps: int = RUN_STEPS,
@@ -130,9 +141,13 @@ def trade_offs(weights: Weights, references: References, content: Terms, style: 
         _, (parts, _) = objective(weights, terms, goals, x)
         return split(parts, content)
 
-    def run(shares: Array) -> Array:
+    def run(kept: Array, factor: Array) -> Array:
         def fun(x: Array, memory: Any) -> tuple[Array, tuple[Any, Any]]:
-            return jnp.vdot(shares, both(x)), ({}, memory)
+            _, (parts, _) = objective(weights, terms, goals, x)
+            shares = {name: kept if name in content else factor ** power_of(term)
+                      for name, term in terms.items()}
+            total = sum((shares[name] * part for name, part in parts.items()), start=jnp.zeros(()))
+            return total, ({}, memory)
 
         search = begin_search(solver, fun, photo)
         return lax.fori_loop(0, steps, lambda _, at: search_step(solver, fun, at), search).best.x
@@ -146,13 +161,13 @@ def trade_offs(weights: Weights, references: References, content: Terms, style: 
         balance, image = carry
         alone = jnp.isnan(step)
         factor = jnp.where(alone, 1.0, balance * step)
-        x = run(jnp.stack([jnp.where(alone, 0.0, 1.0), factor]))
+        x = run(jnp.where(alone, 0.0, 1.0), factor)
         balance = jnp.where(alone, gradient_norms(x)[0] / at_photo[1], balance)
         shown = jnp.clip(x, 0, 1)  # what a picture file can hold
         found = distances(weights, references, shown, *layers)
         return (balance, jnp.where(alone, shown, image)), (found, factor)
 
-    solver = ArmijoLbfgs()
+    solver = ArmijoLbfgs(box=(0.0, 1.0))
     at_photo = gradient_norms(photo)
     lanes = jnp.concatenate([jnp.full(1, jnp.nan, photo.dtype), jnp.asarray(grid, photo.dtype)])
     (_, image), (values, factors) = lax.scan(lane, (jnp.ones((), photo.dtype), photo), lanes)
@@ -198,8 +213,12 @@ def with_strength(recipe: Recipe, balance: Balance, strength: float) -> Recipe:
     They are rounded to five digits, so that the last bits of a measurement do not make another run.
     """
     factor = balance.factor(strength)
-    return replace(recipe, {f"terms.{name}.weight": float(f"{float(term.weight) * factor:.5g}")
-                            for name, term in roles(recipe.terms)[1].items()})
+    content, style = roles(recipe.terms)
+    weights = {f"terms.{name}.weight": float(f"{float(term.weight) * factor ** power_of(term):.5g}")
+               for name, term in style.items()}
+    colours = {f"terms.{name}.palette": term.palette * min(1.0, strength / RECOLOURED)
+               for name, term in content.items() if getattr(term, "palette", None) is not None}
+    return replace(recipe, {**weights, **colours})
 
 
 def balanced(weights: Weights, references: References, recipe: Recipe, strength: float = 0.5) -> Recipe:

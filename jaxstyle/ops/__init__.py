@@ -19,10 +19,12 @@ from jax import Array
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.ops import convolution, grams, patches, pooling, reference
+from jaxstyle.ops.neighbours import nearest
+from jaxstyle.ops.reference import Grid, patch_starts
 
 __all__ = [
-    "average_pool", "conv", "gram", "max_pool", "nearest_patches", "prepare",
-    "squared_gram_distance", "upsample_conv",
+    "Grid", "average_pool", "best_patches", "conv", "gram", "max_pool", "nearest", "nearest_patches",
+    "patch_starts", "prepare", "squared_gram_distance", "transposed_conv", "upsample_conv",
 ]
 
 
@@ -86,6 +88,20 @@ def upsample_conv(
     return _choose(convolution).upsample_conv(x, params, border=border, relu=relu)
 
 
+def transposed_conv(x: Array, params: Mapping[str, Any], *, centred: bool = True) -> Array:
+    """3×3 convolution of the image with zeros put between its pixels, to twice the size.
+
+    Args:
+      params: "kernel" `[3, 3, I, O]` as a correlation of the stretched image, and "bias" `[O]`.
+      centred: pixel (i, j) lies under (2i, 2j) with the kernel's centre, as in Torch (padding 1, output
+        padding 1); else with the kernel's last tap there, as TensorFlow's SAME.
+
+    Returns:
+      `[2H, 2W, O]` of `[H, W, I]`.
+    """
+    return _choose(convolution).transposed_conv(x, params, centred=centred)
+
+
 def max_pool(x: Array) -> Array:
     """Maximum of 2×2 blocks, `[H, W, C]` -> `[H//2, W//2, C]`; an odd row or column is dropped."""
     return _choose(pooling).max_pool(x)
@@ -124,3 +140,24 @@ def nearest_patches(
       of equal shape. Among equal scores the first column wins, then the first row.
     """
     return _choose(patches).nearest_patches(x, style, size, precision, normalised)
+
+
+def best_patches(x: Array, style: Array, grid: Grid, offset: Array | None = None
+                 ) -> tuple[Array, Array, Array | None]:
+    """For every patch of `x` on a grid the style patch on the grid of the greatest score + offset.
+
+    What `nearest_patches` does, for a part of the patches, with some of them favoured or left out. No
+    gradient flows through matching.
+
+    Args:
+      x: `[H, W, C]`, style: `[Hs, Ws, C]`; grid: which patches, and what their score is.
+      offset: `[style_rows, style_columns]`, added to the scores of each style patch before the choice
+        (−∞ leaves it out); None: nothing.
+
+    Returns:
+      Flat index (row · (Ws − size + 1) + column) `[rows, columns]` of the patch among *all* of the style,
+      int32; its score + offset, of equal shape; and, if `grid.peaks`, the greatest score (without offset)
+      that each style patch has with any patch of x, `[style_rows, style_columns]`, else None. Among equal
+      scores the first column wins, then the first row.
+    """
+    return _choose(patches).best_patches(x, style, grid, offset)

@@ -245,6 +245,10 @@ def conv(
 # For each phase of an output pixel the input pixels (rows) that the three taps (columns) fall on,
 # counted from one before its own: phase 0 sees (−1, 0, 0), phase 1 sees (0, 0, 1).
 PHASES = (((1, 0, 0), (0, 1, 1), (0, 0, 0)), ((0, 0, 0), (1, 1, 0), (0, 0, 1)))
+# The same where zeros lie between the input pixels, so that some taps fall on none: with the kernel's
+# centre on the input pixels, and with its first tap there (TensorFlow's SAME).
+CENTRED_PHASES = (((0, 0, 0), (0, 1, 0), (0, 0, 0)), ((0, 0, 0), (1, 0, 0), (0, 0, 1)))
+LEADING_PHASES = (((1, 0, 0), (0, 0, 1), (0, 0, 0)), ((0, 0, 0), (0, 1, 0), (0, 0, 0)))
 
 
 def upsample_conv(
@@ -252,19 +256,32 @@ def upsample_conv(
 ) -> Array:
     """Same as `reference.upsample_conv`, without making the enlarged image.
 
-    Each of the 2×2 output pixels of an input pixel is a 3×3 correlation of the input itself: one
-    convolution to 4·O channels and a rearrangement. Reflection about the edge of the enlarged image
-    is replication of the input's.
+    Reflection about the edge of the enlarged image is replication of the input's.
+    """
+    border = "zero" if border == "zero" else "replicate"
+    return _subpixel(x, params, PHASES, border, relu)
+
+
+def transposed_conv(x: Array, params: Mapping[str, Any], *, centred: bool = True) -> Array:
+    """Same as `reference.transposed_conv`, without products with zeros."""
+    return _subpixel(x, params, CENTRED_PHASES if centred else LEADING_PHASES, "zero", False)
+
+
+def _subpixel(x: Array, params: Mapping[str, Any], phases: Any, border: str, relu: bool) -> Array:
+    """An enlarging 3×3 convolution as one of the input itself.
+
+    Each of the 2×2 output pixels of an input pixel is a 3×3 correlation of the input: one convolution to
+    4·O channels and a rearrangement.
     """
     kernel, bias = params["kernel"].astype(x.dtype), params["bias"].astype(x.dtype)
-    phases = jnp.asarray(PHASES, x.dtype)
-    folded = jnp.einsum("aik,bjl,klco->ijcabo", phases, phases, kernel,
+    taps = jnp.asarray(phases, x.dtype)
+    folded = jnp.einsum("aik,bjl,klco->ijcabo", taps, taps, kernel,
                         precision=lax.Precision.HIGHEST)
     outputs = kernel.shape[3]
     wide = {"kernel": folded.reshape(3, 3, -1, 4 * outputs), "bias": jnp.tile(bias, 4)}
     if isinstance(form := params.get("forward"), tuple):
         wide = prepare(wide, "bfloat16" if form[0].dtype == jnp.bfloat16 else "float32")
-    y = conv(x, wide, border="zero" if border == "zero" else "replicate", relu=relu)
+    y = conv(x, wide, border=border, relu=relu)
     height, width = x.shape[:2]
     return y.reshape(height, width, 2, 2, outputs).transpose(0, 2, 1, 3, 4) \
         .reshape(2 * height, 2 * width, outputs)

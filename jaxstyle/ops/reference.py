@@ -7,7 +7,7 @@ in both modes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -119,6 +119,22 @@ def upsample_conv(
     return conv(jnp.repeat(jnp.repeat(x, 2, axis=0), 2, axis=1), params, border=border, relu=relu)
 
 
+def transposed_conv(x: Array, params: Mapping[str, Any], *, centred: bool = True) -> Array:
+    """3×3 convolution of the image with zeros put between its pixels, to twice the size.
+
+    Returns:
+      `[2H, 2W, O]` of `[H, W, I]`.
+    """
+    pads = (1, 2) if centred else (2, 1)
+    product = jnp.bfloat16 if "bfloat16" in params else x.dtype
+    y = lax.conv_general_dilated(
+        x[None].astype(product), params["kernel"].astype(product), (1, 1), (pads, pads), lhs_dilation=(2, 2),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"), precision=lax.Precision.DEFAULT
+        if "tensorfloat32" in params else lax.Precision.HIGHEST,
+    )[0].astype(x.dtype)
+    return y + params["bias"].astype(x.dtype)
+
+
 def patch_norms(x: Array, size: int) -> Array:
     """Norm of every size×size patch, `[H, W, C]` -> `[H − size + 1, W − size + 1]`."""
     energy = lax.reduce_window(jnp.sum(x * x, axis=-1), 0.0, lax.add, (size, size), (1, 1), "VALID")
@@ -130,6 +146,91 @@ def patches(x: Array, size: int) -> Array:
     rows, columns = x.shape[0] - size + 1, x.shape[1] - size + 1
     shifted = [x[i:i + rows, j:j + columns] for i in range(size) for j in range(size)]
     return jnp.concatenate(shifted, axis=-1)
+
+
+class Grid(NamedTuple):
+    """Which patches are matched, and how; all of it static.
+
+    Attributes:
+      size: side of a patch; rows, columns: where patches of the image begin, rising; style_rows,
+        style_columns: the same of the style.
+      normalised: "no": the score is ⟨p, q⟩; "style": ⟨p, q⟩ / |q|; "both": ⟨p, q⟩ / (|p| |q|).
+      precision: of products; see `nearest_patches`.
+      peaks: whether the best score of every style patch is wanted, too.
+    """
+
+    size: int
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+    style_rows: tuple[int, ...]
+    style_columns: tuple[int, ...]
+    normalised: str = "style"
+    precision: str = "float32"
+    peaks: bool = False
+
+
+def patch_starts(length: int, size: int, stride: int = 1) -> tuple[int, ...]:
+    """Where patches begin along an axis: every `stride` pixels, and at the very end (CNNMRF's tail)."""
+    last = length - size
+    return (*range(0, last, stride), last)
+
+
+def every_patch(x: Array, style: Array, size: int, precision: str, normalised: bool) -> Grid:
+    """The grid of all patches of `x` and of `style`, `[H, W, C]` each."""
+    rows, columns, style_rows, style_columns = (patch_starts(length, size)
+                                                for image in (x, style) for length in image.shape[:2])
+    return Grid(size, rows, columns, style_rows, style_columns, "style" if normalised else "no", precision)
+
+
+def candidate_norms(style: Array, grid: Grid) -> Array:
+    """Norms of the style patches of a grid, at least `NORM_FLOOR`, `[rows, columns]`."""
+    norms = patch_norms(style, grid.size)[jnp.asarray(grid.style_rows)][:, jnp.asarray(grid.style_columns)]
+    return jnp.maximum(norms, NORM_FLOOR)
+
+
+def x_norms(x: Array, grid: Grid) -> Array:
+    """The same of the image's patches."""
+    norms = patch_norms(x, grid.size)[jnp.asarray(grid.rows)][:, jnp.asarray(grid.columns)]
+    return jnp.maximum(norms, NORM_FLOOR)
+
+
+def spread_index(index: Array, style: Array, grid: Grid) -> Array:
+    """From the number of a style patch in its grid to its number among all patches of the style."""
+    row, column = jnp.divmod(index, len(grid.style_columns))
+    wide = style.shape[1] - grid.size + 1
+    rows, columns = jnp.asarray(grid.style_rows), jnp.asarray(grid.style_columns)
+    return (rows[row] * wide + columns[column]).astype(jnp.int32)
+
+
+def best_patches(x: Array, style: Array, grid: Grid, offset: Array | None = None
+                 ) -> tuple[Array, Array, Array | None]:
+    """For every patch of `x` on a grid the style patch on the grid of the greatest score + offset.
+
+    Args:
+      x: `[H, W, C]`, style: `[Hs, Ws, C]`.
+      offset: `[style_rows, style_columns]`, added to the scores of each style patch before the choice
+        (−∞ leaves it out); None: nothing.
+
+    Returns:
+      Flat index (row · (Ws − size + 1) + column) `[rows, columns]` of the patch among *all* of the style,
+      int32; its score + offset, of equal shape; and, if `grid.peaks`, the greatest score (without offset)
+      that each style patch has with any patch of x, `[style_rows, style_columns]`. Among equal scores the
+      first column wins, then the first row.
+    """
+    x, style = lax.stop_gradient((x, style))
+    p = patches(x, grid.size)[jnp.asarray(grid.rows)][:, jnp.asarray(grid.columns)]
+    q = patches(style, grid.size)[jnp.asarray(grid.style_rows)][:, jnp.asarray(grid.style_columns)]
+    scores = jnp.einsum("hwk,rck->hwrc", p, q, precision=lax.Precision.HIGHEST)
+    if grid.normalised != "no":
+        scores = scores / candidate_norms(style, grid)
+    if grid.normalised == "both":
+        scores = scores / x_norms(x, grid)[:, :, None, None]
+    peaks = jnp.max(scores, axis=(0, 1)) if grid.peaks else None
+    scores = scores if offset is None else scores + offset
+    flat = jnp.swapaxes(scores, 2, 3).reshape(*scores.shape[:2], -1)
+    column, row = jnp.divmod(jnp.argmax(flat, axis=-1), len(grid.style_rows))
+    index = spread_index(row * len(grid.style_columns) + column, style, grid)
+    return index, jnp.max(flat, axis=-1), peaks
 
 
 def nearest_patches(
@@ -149,12 +250,5 @@ def nearest_patches(
       Flat index (row · (Ws − size + 1) + column) `[H − size + 1, W − size + 1]`, int32, and the score
       ⟨p, q⟩ / |q|, of equal shape. Among equal scores the first column wins, then the first row.
     """
-    del precision
-    x, style = lax.stop_gradient((x, style))
-    candidates = patches(style, size)
-    scores = jnp.einsum("hwk,rck->hwcr", patches(x, size), candidates)
-    if normalised:
-        scores = scores / jnp.maximum(patch_norms(style, size), NORM_FLOOR).T
-    flat = scores.reshape(*scores.shape[:2], -1)
-    column, row = jnp.divmod(jnp.argmax(flat, axis=-1), candidates.shape[0])
-    return (row * candidates.shape[1] + column).astype(jnp.int32), jnp.max(flat, axis=-1)
+    index, score, _ = best_patches(x, style, every_patch(x, style, size, precision, normalised))
+    return index, score

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from jaxstyle.backbones.perceptual import Weights
+from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.files import load
+from jaxstyle.images.maps import read_maps
 from jaxstyle.pytrees import pytree, static, to_json
 from jaxstyle.references import References
-from jaxstyle.transfer.recipe import Recipe
 from jaxstyle.weights.store import sha256
 
 TEXT_KEY = "jaxstyle"
@@ -38,17 +40,25 @@ class Files:
 
 
 def load_references(files: Files) -> References:
-    """The images that `files` names, at their own size."""
-    return References(
-        content=load(files.content) if files.content else None,
-        styles=tuple(load(path) for path in files.styles),
-        start=load(files.start) if files.start else None,
-        content_map=load(files.content_map) if files.content_map else None,
-        style_maps=tuple(load(path) for path in files.style_maps),
-    )
+    """The images that `files` names, at their own size, and the maps as `images.maps` joins them.
+
+    Raises:
+      JaxstyleError: a file is no picture, or the maps do not go together.
+    """
+    content = load(files.content) if files.content else None
+    styles = tuple(load(path) for path in files.styles)
+    content_map: np.ndarray | None = None
+    style_maps: tuple[np.ndarray, ...] = ()
+    if files.content_map:
+        images = [None if content is None else (str(files.content), content), *zip(files.styles, styles)]
+        content_map, style_maps = read_maps(files.content_map, files.style_maps, images)
+    elif files.style_maps:
+        raise JaxstyleError("the styles have maps, but what is wanted has none; give a content map")
+    return References(content=content, styles=styles, start=load(files.start) if files.start else None,
+                      content_map=content_map, style_maps=style_maps)
 
 
-def manifest(recipe: Recipe, files: Files, weights: Weights, *, beside: Path | None = None, **outcome: Any
+def manifest(recipe: Any, files: Files, weights: Weights, *, beside: Path | None = None, **outcome: Any
              ) -> dict[str, Any]:
     """Everything that made a result, ready for JSON; `outcome` adds what came of it.
 
@@ -69,11 +79,16 @@ def manifest(recipe: Recipe, files: Files, weights: Weights, *, beside: Path | N
         "recipe": to_json(recipe),
         "references": references,
         "weights": identity(weights, beside),
-        "versions": {"python": platform.python_version(),
-                     **{name: version(name) for name in ("jaxstyle", "jax", "jaxlib", "jaxopt", "optax")}},
+        "versions": versions(),
         "device": device_name(),
         **outcome,
     }
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the libraries that results depend on."""
+    return {"python": platform.python_version(),
+            **{name: version(name) for name in ("jaxstyle", "jax", "jaxlib", "jaxopt", "optax")}}
 
 
 def identity(weights: Weights, beside: Path | None = None) -> dict[str, str]:

@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.solvers.first_order import scale_of_first_step
-from jaxstyle.solvers.iterate import Fun, Iterate, evaluate, select
+from jaxstyle.solvers.iterate import Box, Fun, Iterate, clipped, evaluate, select
 
 
 @pytree
@@ -38,14 +38,20 @@ class ArmijoLbfgs:
     the longest; here all lanes evaluate once per step. A pair is stored only if its curvature is
     positive, which a Wolfe search would guarantee.
 
+    With a box, steps are projected: numbers at a bound that the gradient holds there rest (Bertsekas 1982,
+    "Projected Newton methods"), the others move by the direction of theirs alone and are clipped. So what is
+    measured is always within the bounds.
+
     Attributes:
       first_step: root mean square change of x that the first step tries.
       decrease: the constant c₁ of the test; history: pairs remembered.
+      box: bounds of every number of x, or None.
     """
 
     first_step: Any = 0.01
     decrease: Any = 1e-4
     history: int = static(default=10)
+    box: Box = static(default=None)
 
     def init(self, iterate: Iterate, scale: Array) -> Memory:
         """Empty memory."""
@@ -62,17 +68,27 @@ class ArmijoLbfgs:
         """One trial; the point moves only if the value decreases enough."""
         x, unravel = ravel_pytree(iterate.x)
         grad, _ = ravel_pytree(iterate.grad)
-        direction = -inverse_hessian_product(state, grad)
-        change = state.length * direction
-        trial = evaluate(fun, unravel(x + change))
+        free = movable(x, grad, self.box)
+        change = -state.length * free * inverse_hessian_product(state, free * grad)
+        reached = clipped(x + change, self.box)
+        if self.box is not None:
+            change = reached - x
+        trial = evaluate(fun, unravel(reached))
         good = trial.value <= iterate.value + self.decrease * jnp.vdot(grad, change)
         # A non-finite trial is passed on as it is, for the guard to see and to count.
         moved = good | ~jnp.isfinite(trial.value)
         after = select(moved, trial, iterate)
-        remembered = remember(state, change, ravel_pytree(trial.grad)[0] - grad, good)
+        remembered = remember(state, change, free * (ravel_pytree(trial.grad)[0] - grad), good)
         length = jnp.where(good, 1.0, state.length / 2).astype(x.dtype)
         return after, Memory(steps=remembered.steps, changes=remembered.changes, rho=remembered.rho,
                              gamma=remembered.gamma, length=length, count=remembered.count)
+
+
+def movable(x: Array, grad: Array, box: Box) -> Array:
+    """1 where a number may move against its gradient, 0 where a bound of the box holds it."""
+    if box is None:
+        return jnp.ones((), x.dtype)
+    return jnp.where(((x <= box[0]) & (grad > 0)) | ((x >= box[1]) & (grad < 0)), 0, 1).astype(x.dtype)
 
 
 def inverse_hessian_product(memory: Memory, grad: Array) -> Array:

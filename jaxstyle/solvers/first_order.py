@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import Array
 
 from jaxstyle.pytrees import pytree, static
-from jaxstyle.solvers.iterate import Fun, Iterate, evaluate
+from jaxstyle.solvers.iterate import Box, Fun, Iterate, clipped, evaluate
 
-Box = tuple[float, float] | None
-"""Bounds to which every number of x is clipped after each step, or None."""
+if TYPE_CHECKING:
+    import optax
 
 
 def _init(solver: Any, iterate: Iterate, scale: Array) -> Any:
@@ -42,6 +41,8 @@ class Adam:
 
     def transformation(self) -> optax.GradientTransformation:
         """The optax rule."""
+        import optax
+
         return optax.adam(self.learning_rate, self.b1, self.b2, self.eps)
 
 
@@ -56,6 +57,8 @@ class Adagrad:
 
     def transformation(self) -> optax.GradientTransformation:
         """The optax rule."""
+        import optax
+
         return optax.adagrad(self.learning_rate, initial_accumulator_value=0.0, eps=self.eps)
 
 
@@ -71,6 +74,8 @@ class RMSprop:
 
     def transformation(self) -> optax.GradientTransformation:
         """The optax rule."""
+        import optax
+
         return optax.rmsprop(self.learning_rate, self.decay, self.eps)
 
 
@@ -85,23 +90,22 @@ class Sgd:
 
     def init(self, iterate: Iterate, scale: Array) -> Any:
         """Momentum of zero, and the learning rate for this first gradient."""
+        from optax import trace
+
         rate = scale_of_first_step(iterate.grad, self.first_step)
-        return rate, optax.trace(self.momentum).init(iterate.x)
+        return rate, trace(self.momentum).init(iterate.x)
 
     def step(
         self, fun: Fun, iterate: Iterate, state: Any, scale: Array
     ) -> tuple[Iterate, Any]:
         """x − rate · momentum-averaged gradient."""
-        rate, trace = state
-        updates, trace = optax.trace(self.momentum).update(iterate.grad, trace)
+        from optax import trace
+
+        rate, average = state
+        updates, average = trace(self.momentum).update(iterate.grad, average)
         x = jax.tree.map(lambda a, b: a - (scale * rate * b).astype(a.dtype), iterate.x, updates)
         x = clipped(x, self.box)
-        return evaluate(fun, x), (rate, trace)
-
-
-def clipped(x: Any, box: Box) -> Any:
-    """Every number of x within the box."""
-    return x if box is None else jax.tree.map(lambda a: jnp.clip(a, box[0], box[1]), x)
+        return evaluate(fun, x), (rate, average)
 
 
 def scale_of_first_step(grad: Any, first_step: Any) -> Array:

@@ -18,6 +18,9 @@ Remembering = Callable[[Any, Any], tuple[Array, tuple[Any, Any]]]
 """The same where an evaluation depends on what one before it left:
 (x, memory) -> (value, (parts, memory))."""
 
+Box = tuple[Any, Any] | None
+"""Bounds of every number of x, or None."""
+
 SHRINK, RECOVER = 0.25, 1.1
 MAX_FAILURES = 10
 
@@ -79,8 +82,14 @@ def select(condition: Array, yes: Any, no: Any) -> Any:
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b).astype(jnp.asarray(a).dtype), yes, no)
 
 
+def clipped(x: Any, box: Box) -> Any:
+    """Every number of x within the box."""
+    return x if box is None else jax.tree.map(lambda a: jnp.clip(a, box[0], box[1]).astype(a.dtype), x)
+
+
 def begin_search(solver: Solver, fun: Remembering, x: Any, memory: Any = ()) -> Search:
-    """A search at its first point, evaluated once with the first `memory`."""
+    """A search at its first point, moved into the solver's box and evaluated once with the first `memory`."""
+    x = clipped(x, getattr(solver, "box", None))
     iterate = evaluate(partial(_with_memory, fun, memory), x)
     scale = jnp.ones((), iterate.value.dtype)
     zero = jnp.zeros((), jnp.int32)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
-import jaxopt
-import optax
 from jax import Array
 
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.solvers.first_order import scale_of_first_step
 from jaxstyle.solvers.iterate import Fun, Iterate, evaluate
+
+if TYPE_CHECKING:
+    import jaxopt
+    import optax
 
 
 @pytree
@@ -31,6 +33,8 @@ class Lbfgs:
     max_linesearch: int = static(default=15)
 
     def _solver(self, fun: Any) -> jaxopt.LBFGS:
+        import jaxopt  # with all of SciPy it takes half a second
+
         return jaxopt.LBFGS(
             fun, value_and_grad=True, has_aux=True, tol=0.0, history_size=self.history,
             linesearch=self.linesearch, linesearch_init="max", maxls=self.max_linesearch,
@@ -72,6 +76,8 @@ class OptaxLbfgs:
     max_linesearch: int = static(default=15)
 
     def _transformation(self) -> optax.GradientTransformationExtraArgs:
+        import optax
+
         search = optax.scale_by_zoom_linesearch(
             max_linesearch_steps=self.max_linesearch, initial_guess_strategy="one"
         )
@@ -85,8 +91,10 @@ class OptaxLbfgs:
         self, fun: Fun, iterate: Iterate, state: Any, scale: Array
     ) -> tuple[Iterate, Any]:
         """One quasi-Newton step with its line search."""
+        from optax import apply_updates
+
         updates, state = self._transformation().update(
             iterate.grad, state, iterate.x, value=iterate.value, grad=iterate.grad,
             value_fn=lambda x: fun(x)[0],
         )
-        return evaluate(fun, optax.apply_updates(iterate.x, updates)), state
+        return evaluate(fun, apply_updates(iterate.x, updates)), state

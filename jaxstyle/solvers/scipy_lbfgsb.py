@@ -16,7 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jax.flatten_util import ravel_pytree
-from scipy.optimize import _lbfgsb
 
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.solvers.iterate import Fun, Iterate, evaluate, is_finite, select
@@ -48,12 +47,20 @@ class ScipyLbfgsb:
 
     Attributes:
       lower, upper: bounds; history: pairs remembered; max_linesearch: evaluations per line search.
+      single: a step is one evaluation, as programs count that limit evaluations, instead of an iteration; the
+        points of a line search are then points of the run.
     """
 
     lower: Any = 0.0
     upper: Any = 1.0
     history: int = static(default=10)
     max_linesearch: int = static(default=20)
+    single: bool = static(default=False)
+
+    @property
+    def box(self) -> tuple[Any, Any]:
+        """The bounds."""
+        return self.lower, self.upper
 
     def init(self, iterate: Iterate, scale: Array) -> Workspace:
         """Empty workspace at the point, moved into the bounds."""
@@ -67,7 +74,7 @@ class ScipyLbfgsb:
     def step(
         self, fun: Fun, iterate: Iterate, state: Workspace, scale: Array
     ) -> tuple[Iterate, Workspace]:
-        """Evaluations until SciPy has finished an iteration; once it has converged nothing moves."""
+        """Evaluations until SciPy has finished an iteration, or one; once it has converged nothing moves."""
         flat, unravel = ravel_pytree(iterate.x)
         bounds = jnp.stack([jnp.asarray(bound, flat.dtype) for bound in (self.lower, self.upper)])
         result = (jax.ShapeDtypeStruct((), jnp.int32), as_shape(bits(flat)), jax.tree.map(as_shape, state))
@@ -90,6 +97,13 @@ class ScipyLbfgsb:
             return *call(at, work), at
 
         first = *call(iterate, state), iterate
+        if self.single:
+            # Asked for the first time it wants the point that is known; a finished iteration goes on at once.
+            begins = state.integers[3 * flat.size] == START
+            told = lax.cond(begins, lambda: call(iterate, first[2]), lambda: first[:3])
+            task, x, work = lax.while_loop(lambda told: told[0] == NEW_ITERATION,
+                                           lambda told: call(iterate, told[2]), told)
+            return select(task == EVALUATE, evaluate(fun, unravel(x)), iterate), work
         task, _, work, at = lax.while_loop(wants_evaluation, evaluate_and_call, first)
         finished = (task == NEW_ITERATION) | ~is_finite((at.value, at.grad))
         return select(finished, at, iterate), work
@@ -123,6 +137,8 @@ def call_setulb(
     Args:
       told: `bits` of lower bound, upper bound, value and gradient in one array of type `dtype`.
     """
+    from scipy.optimize import _lbfgsb
+
     low, high, value, *_ = known = np.array(told).view(dtype).ravel().astype(np.float64)
     x = np.array(work.x).view(np.float64)
     reals = np.array(work.reals).view(np.float64)

@@ -9,25 +9,6 @@ from jaxstyle.errors import JaxstyleError
 from jaxstyle.pytrees import replace
 from jaxstyle.runs.manifest import Files
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
-
-
-def pictures(places: Sequence[Path]) -> list[Path]:
-    """Picture files, with folders replaced by the pictures in them.
-
-    Raises:
-      JaxstyleError: a folder without pictures.
-    """
-    found: list[Path] = []
-    for path in places:
-        inside = [path]
-        if path.is_dir():
-            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES)
-        if not inside:
-            raise JaxstyleError(f"{path}: there are no pictures in this folder")
-        found += inside
-    return found
-
 
 def crossed(photos: Sequence[Path], paintings: Sequence[Path], together: bool
             ) -> dict[str, dict[str, Files]]:

@@ -120,6 +120,7 @@ def plan(
     base: Recipe, axes: Sequence[Axis], files: Mapping[str, Mapping[str, Files]], weights: str, *,
     settings: Mapping[str, str] | None = None, sized: Any = None, keep_solver: bool = False,
     strengthen: Callable[[Recipe, Files, float], Recipe] | None = None, strength: float | None = None,
+    translate: Callable[[Recipe], Recipe] | None = None,
 ) -> list[Lane]:
     """A lane for every crossing of the axes and for every entry of `files`.
 
@@ -129,6 +130,7 @@ def plan(
       sized: function that gives such a recipe its size and steps.
       strengthen: sets a strength, for an axis `strength` or for `strength` given for all lanes.
       keep_solver: do not replace L-BFGS solvers (see `for_sweeps`).
+      translate: brings the weights of each recipe to the scale of the network (see `transfer.translation`).
 
     Raises:
       JaxstyleError: two axes set the same path, or settings that do not go together.
@@ -150,6 +152,7 @@ def plan(
                     recipe = override(sized(recipe) if sized else recipe, dict(settings or {}))
                 chosen = number(changes.pop(STRENGTH)) if STRENGTH in changes else strength
                 recipe = override(recipe, changes)
+                recipe = recipe if translate is None else translate(recipe)
                 if chosen is not None and strengthen is not None:
                     recipe = strengthen(recipe, given, chosen)
                 labels = {axis.name: point.label for axis, point in zip(axes, points)}

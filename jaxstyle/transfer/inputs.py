@@ -49,6 +49,7 @@ def _sized(references: References, stage: Stage, style_scale: float) -> Referenc
         content_map=None if content_map is None else resize_to(content_map, height, width, "linear"),
         style_maps=tuple(resize_to(semantic, style.shape[0], style.shape[1], "linear")
                          for semantic, style in zip(references.style_maps, styles)),
+        earlier=tuple(resize_to(other, height, width, "linear") for other in references.earlier),
     )
 
 

@@ -8,31 +8,98 @@ ratio.
 from __future__ import annotations
 
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.losses import Content, Gram, Patches, Range, TotalVariation
+from jaxstyle.losses import Content, Gram, Neighbours, RelaxedTransport, SelfSimilarity, TotalVariation
 from jaxstyle.pytrees import replace
-from jaxstyle.solvers import Adam, ArmijoLbfgs, Lbfgs, ScipyLbfgsb
+from jaxstyle.solvers import Adam, ArmijoLbfgs, RMSprop
+from jaxstyle.transfer.canvas import LaplacianPyramid
+from jaxstyle.transfer.presets_patches import BOX, CNNMRF, DOODLE, NEURAL_DOODLE, PATCHES, SEMANTIC_REPORT
 from jaxstyle.transfer.recipe import Recipe, Stage, Start
+from jaxstyle.weights.scales import OXFORD
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
 DEFAULT = Recipe(
     terms={
+        "content": Content(weight=0.3, layer_weights=(0.5, 0.5), layers=("relu3_1", "relu4_2"),
+                           normalization="relative", palette=1.0),
+        "neighbours": Neighbours(weight=1.0, layers=STYLE_LAYERS[:4], layer_weights=(1.0,) * 4, palette=1.0),
+        "style": Gram(weight=2.0, normalization="relative"),
+        "tv": TotalVariation(weight=1.0),
+    },
+    solver=ArmijoLbfgs(box=BOX),
+    start=Start(noise=0.0),
+    stages=tuple(Stage(size=size, steps=40) for size in (64, 128, 256, 512)),
+    pooling="average",
+)
+"""Ours, tuned by eye: after Kolkin et al. 2022, everything in the photo looks like what resembles it most in
+the painting, and Gram matrices bring what is larger than that, such as swirls.
+
+How freely it is painted: `terms.style.weight`, 0.5 (keeps portraits) … 8 (large texture), or `--strength`.
+The photo is compared in the painting's colours (`palette`). All losses are relative to their targets and the
+layers are those that any VGG has, so it means the same for any size and network. L-BFGS with steps projected
+into the range of pixels.
+"""
+
+QUICK = replace(DEFAULT, {"stages": (Stage(size=128, steps=40), Stage(size=256, steps=30),
+                                     Stage(size=512, steps=8))})
+"""`DEFAULT` with a fraction of its steps: a quarter of the time."""
+
+GRAM = Recipe(
+    terms={
         "content": Content(weight=1.0, normalization="relative"),
         "style": Gram(weight=30.0, normalization="relative"),
         "tv": TotalVariation(weight=1.0),
-        "range": Range(weight=10.0),
     },
-    solver=ArmijoLbfgs(),
+    solver=ArmijoLbfgs(box=BOX),
     start=Start(noise=0.3),
     stages=(Stage(size=256, steps=150), Stage(size=512, steps=100)),
     pooling="average",
 )
-"""Ours, tuned by eye: coarse to fine, from the photo under some noise.
+"""The Gram loss alone, ours, tuned by eye: coarse to fine, from the photo under some noise. (The default up
+to version 0.3, which kept pixels near their range by a term instead of within it.)
 
 Losses are relative to their targets, so that one strength (`terms.style.weight`, 3 … 300) means the same
-for any size and network. Average pooling and a little total variation keep speckle away, the range term keeps
-colours from being clipped. `ArmijoLbfgs` evaluates once per step and holds the objective once, so it compiles
-and runs faster than a line search.
+for any size and network. Average pooling and a little total variation keep speckle away. `ArmijoLbfgs`
+evaluates once per step and holds the objective once, so it compiles and runs faster than a line search.
+"""
+
+NEAREST_NEIGHBOURS = Recipe(
+    terms={"neighbours": Neighbours(scaling="channels")},
+    solver=Adam(learning_rate=2e-3),
+    canvas=LaplacianPyramid(gain=1.0, levels=8),
+    start=Start(noise=0.0),
+    stages=tuple(Stage(size=size, steps=200) for size in (64, 128, 256, 512)),
+    pooling="max",
+)
+"""Kolkin et al. 2022, "Neural Neighbor Style Transfer", as the authors' program has it: hypercolumns of
+conv1_1 … conv4_3 at a quarter of the size, scales 64 to 512, 200 steps of Adam at 2e-3 on a Laplacian pyramid
+of 8 levels.
+
+Deviations: the given network instead of VGG-16, whose conv3_4 and conv4_3 are not the same; features are
+averaged, not interpolated, where they are reduced (which leaves a lattice); the photo is the first image at
+64 pixels, and no band of the pyramid starts at zero; pixels are squashed into range, not clipped at the end;
+no second phase of feature splitting (the term is `Splitting`), which wipes out eyes; no colour step.
+"""
+
+STROTSS = Recipe(
+    terms={
+        "content": SelfSimilarity(weight=16.0, full_at=64.0),
+        "style": RelaxedTransport(weight=2.5, palette=0.5),
+    },
+    solver=RMSprop(learning_rate=2e-3, decay=0.99),
+    canvas=LaplacianPyramid(gain=1.0, levels=5),
+    start=Start(noise=0.0),
+    stages=tuple(Stage(size=size, steps=200) for size in (64, 128, 256, 512)),
+    pooling="max",
+)
+"""Kolkin, Salavon & Shakhnarovich 2019 (STROTSS): relaxed optimal transport of hypercolumns at 1,024 places
+drawn anew for every step, moments, palette; content as self-similarity, of weight 16 at 64 pixels, halved at
+every scale; 200 steps of RMSprop at 2e-3 on a Laplacian pyramid of 5 levels per scale.
+
+Deviations: the given network instead of VGG-16, its layers scaled to the size of colours; content and style
+draw their places separately, the style's anew for every step; the palette weighs 1/2 throughout (1/16 to 1/2
+there); the photo is the first image, not its finest band on the painting's mean colour; pixels are squashed
+into range, not clipped at the end.
 """
 
 GATYS_2015 = Recipe(
@@ -40,10 +107,11 @@ GATYS_2015 = Recipe(
         "content": Content(weight=1.0, normalization="paper"),
         "style": Gram(weight=1e3, normalization="paper"),
     },
-    solver=Lbfgs(),
+    solver=ArmijoLbfgs(box=BOX),
     start=Start(noise=1.0),
     stages=(Stage(size=512, steps=500),),
     pooling="average",
+    made_for=OXFORD,
 )
 """Gatys, Ecker & Bethge 2015/2016: noise start, average pooling, α/β = 1e-3, content at conv4_2 and style at
 conv1_1 … conv5_1 with weights 1/5, L-BFGS.
@@ -58,15 +126,17 @@ GATYS_NOTEBOOK = Recipe(
         "content": Content(weight=1.0, normalization="mean"),
         "style": Gram(weight=1e3, layer_weights=(1.0,) * 5, normalization="neural-style"),
     },
-    solver=Lbfgs(history=100),
+    solver=ArmijoLbfgs(history=100, box=BOX),
     start=Start(noise=0.0),
     stages=(Stage(size=512, steps=500, by="shorter"),),
     pooling="max",
+    made_for=OXFORD,
 )
 """Gatys' PyTorch notebook: content start, shorter side 512, 500 L-BFGS steps, max pooling.
 
 Its layer weights 1e3/c² on mean (G/N − A/N)² are written as weight 1e3 on the normalization "neural-style",
-which is the same number. Deviations: a line search (the notebook's torch L-BFGS takes full steps); its second
+which is the same number. Deviations: steps that decrease the loss, within the
+range of pixels (the notebook's torch L-BFGS takes full steps); its second
 pass at 800 pixels is left out.
 """
 
@@ -76,19 +146,19 @@ NEURAL_STYLE = Recipe(
         "style": Gram(weight=100.0, layer_weights=(1.0,) * 5, normalization="neural-style"),
         "tv": TotalVariation(weight=1e-3 * 255**2 / 2, reduction="sum"),
     },
-    solver=Lbfgs(history=100),
+    solver=ArmijoLbfgs(history=100, box=BOX),
     start=Start(noise=1.0, deviation=1e-3 / 255, distribution="normal"),
     stages=(Stage(size=512, steps=1000),),
     pooling="max",
+    made_for=OXFORD,
 )
 """Johnson's Torch program neural-style with its default flags: longer side 512, 1000 steps, noise of 1e-3.
 
 Its total variation exists as a gradient only, that of 1e-3 · ½ Σ(dx² + dy²) in 0..255; here it is in the
-loss, in [0, 1]. Deviations: a line search (the program's L-BFGS takes full steps); the noise surrounds
+loss, in [0, 1]. Deviations: steps that decrease the loss, within the range of
+pixels (the program's L-BFGS takes full steps); the noise surrounds
 mid-grey, not ImageNet's mean colour; features are those of the given weights (the program scales pixels by
-256, not 255). Its weights are absolute and meant for Oxford's VGG-19: on networks with normalised features,
-such as vgg19-slim, the total variation outweighs the rest and the picture stays grey unless
-`terms.tv.weight` is 0.
+256, not 255).
 """
 
 CROWSON = Recipe(
@@ -113,55 +183,20 @@ total variation; the best image is the result, not a running average; replicate 
 on conv1_1 only; the optimiser starts afresh at each scale.
 """
 
-PATCHES = Recipe(
-    terms={
-        "content": Content(weight=1.0, normalization="relative"),
-        "style": Patches(weight=1.0, gamma=1.0),
-        "tv": TotalVariation(weight=1.0),
-        "range": Range(weight=10.0),
-    },
-    solver=ArmijoLbfgs(),
-    start=Start(noise=0.0),
-    stages=(Stage(size=128, steps=100), Stage(size=256, steps=100), Stage(size=512, steps=60)),
-    pooling="average",
-)
-"""Ours, after Li & Wand 2016 and Champandard 2016: 3×3 patches of relu3_1 and relu4_1 with semantic maps if
-there are any, coarse to fine, losses and matching relative to their scale, so that it works with any network.
-"""
-
-NEURAL_DOODLE = Recipe(
-    terms={
-        "content": Content(weight=10.0, normalization="mean"),
-        "style": Patches(weight=25.0, gamma=10.0, matching="neural-doodle", normalization="mean"),
-        "tv": TotalVariation(weight=255**2.5, form="power"),
-    },
-    solver=ScipyLbfgsb(history=5),
-    start=Start(noise=1.0, deviation=112 / 255),
-    stages=tuple(Stage(size=size, steps=100) for size in (128, 256, 512)),
-    pooling="average",
-)
-"""Champandard's program neural doodle (2016) with its default flags: phases at ¼, ½ and full size, L-BFGS-B
-within the range of pixels, noise 16 to 240 of 255, content 10 at relu4_2, patches 25 at relu3_1 and relu4_1,
-smoothness 1 (of pixels in 0..255, converted here), semantic weight 10.
-
-Deviations: 100 iterations of L-BFGS-B per phase, not 100 evaluations; the full size is 512 pixels, not the
-content's own; no variety (a penalty on the style patches of the last evaluation). Its weights are absolute
-and meant for Oxford's VGG-19: on networks with normalised features the smoothness outweighs the rest; use
-`patches` there.
-"""
-
 
 def with_size(recipe: Recipe, size: int) -> Recipe:
     """The recipe at another size: the last stage's longer side becomes `size`, earlier ones in proportion
-    (but not below 64 pixels, where deep layers have nothing left to see).
+    (but not below 64 pixels, where deep layers have nothing left to see; one that would repeat the size of
+    the next is left out).
 
     Raises:
       JaxstyleError: `size` is below 1.
     """
     *earlier, last = recipe.stages
     scale = 1.0 if last.size is None else size / last.size
-    coarse = [Stage(size=max(min(size, 64), round((stage.size or size) * scale)), steps=stage.steps)
-              for stage in earlier if size > 0]
+    sizes = [max(min(size, 64), round((stage.size or size) * scale)) for stage in earlier] + [size]
+    coarse = [Stage(size=at, steps=stage.steps) for at, after, stage in zip(sizes, sizes[1:], earlier)
+              if at != after and size > 0]
     return replace(recipe, {"stages": (*coarse, Stage(size=size, steps=last.steps))})
 
 
@@ -186,12 +221,19 @@ def with_steps(recipe: Recipe, steps: int) -> Recipe:
 def catalogue() -> dict[str, tuple[Recipe, str]]:
     """Every recipe by its name on the command line, with one line on what it is."""
     return {
-        "default": (DEFAULT, "ours: coarse to fine, balanced for any size and network; about a minute"),
+        "default": (DEFAULT, "ours: nearest neighbours in the painting, and its large texture; a minute"),
+        "quick": (QUICK, "the default with fewer steps: a quarter of the time"),
+        "gram": (GRAM, "ours: Gram matrices alone, coarse to fine"),
+        "nearest-neighbours": (NEAREST_NEIGHBOURS, "Kolkin 2022: what stands where looks like its like"),
+        "strotss": (STROTSS, "Kolkin 2019: relaxed optimal transport and self-similarity"),
         "gatys-2015": (GATYS_2015, "the paper: from noise, average pooling, one size"),
         "gatys-notebook": (GATYS_NOTEBOOK, "Gatys' PyTorch notebook: from the photo, max pooling"),
-        "neural-style": (NEURAL_STYLE, "Johnson's Torch program, for `--weights vgg19`"),
-        "patches": (PATCHES, "ours: patches of the painting, steered by --content-map and --style-map"),
-        "neural-doodle": (NEURAL_DOODLE, "Champandard's program, for `--weights vgg19`"),
+        "neural-style": (NEURAL_STYLE, "Johnson's Torch program: from mid-grey, 1000 steps"),
+        "patches": (PATCHES, "ours: patches of the painting, steered by maps if there are any"),
+        "doodle": (DOODLE, "ours: a painting laid out anew by a map, without a photo (`jaxstyle doodle`)"),
+        "neural-doodle": (NEURAL_DOODLE, "Champandard's program: patches and maps, from noise"),
+        "cnnmrf": (CNNMRF, "Li & Wand's program: patches of nine copies of the painting, from the photo"),
+        "semantic-report": (SEMANTIC_REPORT, "the course report's semantic transfer: x ‖ γm, from noise"),
         "crowson": (CROWSON, "many sizes with Adam, after style-transfer-pytorch"),
     }
 

@@ -72,6 +72,8 @@ class Recipe:
       style_scale: size of the style images relative to the result's.
       rows: of the image, computed at a time (see `backbones.bands`; VGG only); None: all. Fewer take less
         memory and more time, and give the same result up to rounding.
+      made_for: the network at whose scale of features the weights are meant (see `transfer.translation`);
+        None: any, or the very one that is used.
     """
 
     terms: dict[str, Any]
@@ -85,6 +87,7 @@ class Recipe:
     precision: str = static(default="float32")
     style_scale: float = static(default=1.0)
     rows: int | None = static(default=None)
+    made_for: str | None = static(default=None)
 
     def __post_init__(self) -> None:
         one_of("precision", self.precision, ("float32", "tensorfloat32", "bfloat16"))

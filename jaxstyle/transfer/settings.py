@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TypeVar
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.pytrees import get, replace
 from jaxstyle.solvers import SOLVERS
-from jaxstyle.transfer.recipe import Recipe
+
+T = TypeVar("T")
 
 
-def override(recipe: Recipe, settings: dict[str, str]) -> Recipe:
+def override(recipe: T, settings: dict[str, str]) -> T:
     """The recipe with settings given as text; `solver` takes a solver's name, lists are comma-separated.
 
     Raises:
@@ -24,7 +25,7 @@ def override(recipe: Recipe, settings: dict[str, str]) -> Recipe:
     return recipe
 
 
-def value_from(text: str, path: str, recipe: Recipe) -> Any:
+def value_from(text: str, path: str, recipe: Any) -> Any:
     """The value that a text stands for at a path of a recipe."""
     return solver_named(text) if path == "solver" else parse(text, get(recipe, path))
 

@@ -1,4 +1,4 @@
-"""Downloads of published weights: checked, resumed, one process at a time, then ported.
+"""Downloads of published weights: checked, one process at a time, then ported.
 
 Proxies are those of the environment (HTTPS_PROXY, NO_PROXY). Every mirror is asked once: a machine
 without network gets its answer at once.
@@ -6,42 +6,26 @@ without network gets its answer at once.
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-
-import pooch
-import requests
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 
 from jaxstyle.atomic import write_whole
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.weights.port import convert
 from jaxstyle.weights.registry import Entry, Published, registry
-from jaxstyle.weights.store import cache_dir, read_weights, sha256, write_weights
+from jaxstyle.weights.store import cache_dir, digest, read_weights, sha256, write_weights
 from jaxstyle.weights.verify import notes_of
-
-try:
-    import fcntl
-except ImportError:  # Windows: two processes then download twice, each into a file of its own
-    fcntl = None  # type: ignore[assignment]
 
 TIMEOUT = (10, 30)  # seconds to connect, and between two pieces of the answer
 PIECE = 1 << 16
+MAX_BYTES = 4 << 30
+SCHEMES = ("https",)
 
 
 def fetch(
@@ -56,6 +40,8 @@ def fetch(
     Raises:
       JaxstyleError: unknown name, no mirror answers, or a file with another hash.
     """
+    from filelock import FileLock
+
     known = registry() if entries is None else entries
     if name not in known:
         raise JaxstyleError(f"no weights called '{name}' to fetch; there are {', '.join(known)}")
@@ -71,7 +57,7 @@ def fetch(
         )
         with tempfile.TemporaryDirectory() as folder:
             return _obtain(name, entry, Path(folder) / target.name, file, progress)
-    with _alone(target.with_name(f".{name}.lock")):
+    with FileLock(target.with_name(f".{name}.lock")):
         # Another process may have fetched it while this one waited.
         if file is None and (cached := _cached(target, warn=False)):
             return cached
@@ -86,15 +72,6 @@ def _writable(folder: Path) -> bool:
             return True
     except OSError:
         return False
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """While other processes that want the same wait. The lock ends with the process, however it ends."""
-    with open(lock, "a") as file:
-        if fcntl:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _cached(target: Path, warn: bool = True) -> Weights | None:
@@ -115,15 +92,13 @@ def _obtain(name: str, entry: Entry, target: Path, file: Path | None, progress: 
         return _port(name, entry, _matching(entry, file), file, target)
     failures = []
     for published in entry.files:
-        try:
-            source = _download(name, published, target.parent, progress)
-        except (OSError, ValueError) as error:  # requests' errors are OSErrors, pooch's ValueErrors
-            failures.append(f"{urlsplit(published.url).hostname}: {_reason(error)}")
-            continue
-        try:
+        with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=target.parent) as folder:
+            try:
+                source = _download(name, published, Path(folder), progress)
+            except (OSError, ValueError) as error:  # requests' errors are OSErrors, pooch's ValueErrors
+                failures.append(f"{urlsplit(published.url).hostname}: {_reason(error)}")
+                continue
             return _port(name, entry, published, source, target)
-        finally:
-            source.unlink()
     raise JaxstyleError(
         f"{name} cannot be downloaded ({'; '.join(failures)}); where there is network, get "
         f"{entry.files[0].url} and then give it with `jaxstyle weights fetch {name} --file FILE`"
@@ -147,8 +122,8 @@ def _matching(entry: Entry, file: Path) -> Published:
             if urlsplit(published.url).path.endswith(f"/{file.name}"):
                 return published
             continue
-        algorithm, _, digest = published.hash.partition(":")
-        if pooch.file_hash(str(file), alg=algorithm) == digest:
+        algorithm, _, expected_digest = published.hash.partition(":")
+        if digest(file, algorithm) == expected_digest:
             return published
         expected.append(published.hash)
     raise JaxstyleError(
@@ -158,93 +133,92 @@ def _matching(entry: Entry, file: Path) -> Published:
 
 
 def _download(name: str, published: Published, folder: Path, progress: bool) -> Path:
-    """One file of one mirror, checked against its hash; broken downloads are continued.
+    """One file of one mirror in a folder, checked against its hash."""
+    import pooch
 
-    The part that arrived lies beside the target under a name made from the hash, so that another
-    mirror of the same file can go on with it.
-    """
+    if urlsplit(published.url).scheme not in SCHEMES:
+        raise OSError(f"{published.url} is no https address")
     pooch.get_logger().setLevel("WARNING")
-    known = published.hash or _recorded(folder).get(published.url)
+    recorded = cache_dir() / "weights" / "checksums.json"
+    known = published.hash or _recorded(recorded).get(published.url)
     file_name = f"{name}-{Path(urlsplit(published.url).path).name}"
-    private = "" if fcntl else f".{os.getpid()}"
-    part = folder / f".{(known or file_name).replace(':', '-')}{private}.part"
-    source = pooch.retrieve(published.url, known or None, f".{file_name}{private}", folder,
-                            downloader=_downloader(part, known, progress))
+    with Transfer(file_name, progress) as transfer:
+        downloader = pooch.HTTPDownloader(
+            progressbar=transfer, chunk_size=PIECE, timeout=TIMEOUT, hooks={"response": _secure}
+        )
+        source = pooch.retrieve(published.url, known or None, file_name, folder, downloader=downloader)
     if not known:
-        _record(folder, published.url, source)
+        _record(recorded, published.url, source)
     return Path(source)
 
 
-def _downloader(part: Path, known: str | None, progress: bool) -> Callable[[str, str, Any], None]:
-    """A pooch downloader that continues `part` and starts afresh once if the result is wrong."""
-    def download(url: str, output: str, _: Any) -> None:
-        resumed = part.exists()
-        _stream(url, part, progress)
-        if resumed and not pooch.hashes.hash_matches(str(part), known):
-            part.unlink()
-            _stream(url, part, progress)
-        os.replace(part, output)
-
-    return download
+def _secure(answer: Any, **_: Any) -> None:
+    """Refuse what a redirection away from encrypted connections brings."""
+    if urlsplit(answer.url).scheme not in SCHEMES:
+        raise OSError(f"{answer.url} is no https address")
 
 
-def _stream(url: str, part: Path, progress: bool) -> None:
-    """Append to `part` what a server still has of a file."""
-    start = part.stat().st_size if part.exists() else 0
-    headers = {"Accept-Encoding": "identity"}
-    if start:
-        headers["Range"] = f"bytes={start}-"
-    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
-        if start and answer.status_code == requests.codes.requested_range_not_satisfiable:
-            return  # nothing is missing; the hash decides
-        answer.raise_for_status()
-        continues = answer.status_code == requests.codes.partial_content
-        size = answer.headers.get("Content-Length")
-        total = int(size) + (start if continues else 0) if size else None
-        with open(part, "ab" if continues else "wb") as file, _bar(part, total, progress) as advance:
-            advance(file.tell())
-            for piece in answer.iter_content(PIECE):
-                file.write(piece)
-                advance(len(piece))
-    if total and part.stat().st_size < total:
-        raise OSError(f"broke off at {part.stat().st_size} of {total} bytes, fetch again to go on")
+class Transfer:
+    """What pooch tells about a download: shown as a bar of bytes, speed and time left, and kept in bounds."""
+
+    def __init__(self, name: str, shown: bool) -> None:
+        from rich import progress
+
+        columns = ("download", progress.BarColumn(), progress.DownloadColumn(),
+                   progress.TransferSpeedColumn(), progress.TimeRemainingColumn())
+        self.bar = progress.Progress(*columns, disable=not shown)
+        self.task = self.bar.add_task(name, total=None)
+        self.arrived, self.total = 0, 0
+
+    def __enter__(self) -> Transfer:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def update(self, count: int) -> None:
+        """So many bytes more arrived."""
+        self.arrived += count
+        if max(self.arrived, self.total) > MAX_BYTES:
+            raise OSError(f"sends more than {MAX_BYTES >> 30} GiB, which no network here has")
+        self.bar.update(self.task, completed=self.arrived, total=self.total or None)
+
+    def reset(self) -> None:
+        """Pooch sets a bar to its end by `reset` and `update`: all has arrived, and was counted."""
+        self.arrived = 0
+
+    def close(self) -> None:
+        """Nothing: the `with` statement ends the bar."""
 
 
-@contextmanager
-def _bar(part: Path, total: int | None, progress: bool) -> Iterator[Callable[[int], None]]:
-    """A progress bar of bytes, speed and time left."""
-    columns = (TextColumn("download"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
-               TimeRemainingColumn())
-    with Progress(*columns, disable=not progress) as bar:
-        task = bar.add_task(part.name, total=total)
-        yield lambda count: bar.advance(task, count)
-
-
-def _recorded(folder: Path) -> dict[str, str]:
+def _recorded(path: Path) -> dict[str, str]:
     """Hashes of files whose publisher states none, as they were when first fetched."""
     try:
-        content = json.loads((folder / "checksums.json").read_text())
+        content = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 
 
-def _record(folder: Path, url: str, source: str) -> None:
-    digest = f"sha256:{sha256(source)}"
-    content = {**_recorded(folder), url: digest}
-    write_whole(folder / "checksums.json", json.dumps(content, indent=1).encode())
+def _record(path: Path, url: str, source: str) -> None:
+    found = f"sha256:{sha256(source)}"
+    with contextlib.suppress(OSError):  # a cache folder that cannot be written
+        write_whole(path, json.dumps({**_recorded(path), url: found}, indent=1).encode())
     warnings.warn(
-        f"no checksum is known for {url}: took what came, {digest}, and will insist on it from now on",
+        f"no checksum is known for {url}: took what came, {found}, and will insist on it from now on",
         stacklevel=2,
     )
 
 
 def _reason(error: Exception) -> str:
     """Why a mirror failed, in a few words."""
+    import requests
+
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"answered {error.response.status_code}"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "broke off, fetch again to go on"
+        return "broke off"
     if isinstance(error, requests.Timeout):
         return "no answer in time"
     if isinstance(error, requests.ConnectionError):

@@ -21,23 +21,8 @@ from jaxstyle.backbones import VGG
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.files import load
+from jaxstyle.images.folder import pictures_in
 from jaxstyle.ops.resize import resize
-
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
-
-
-def photos_in(folder: Path) -> list[Path]:
-    """The picture files of a folder, by name.
-
-    Raises:
-      JaxstyleError: no folder, or no picture in it.
-    """
-    if not folder.is_dir():
-        raise JaxstyleError(f"{folder}: no such folder of photos")
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
-    if not found:
-        raise JaxstyleError(f"{folder}: no photos in it ({', '.join(PICTURES)})")
-    return found
 
 
 def square(image: np.ndarray, size: int) -> Array:
@@ -105,5 +90,5 @@ def normalise(weights: Weights, images: Sequence[Array] | Iterable[Array]) -> We
 
 def normalise_on_photos(weights: Weights, folder: Path, size: int = 256) -> tuple[Weights, int]:
     """`normalise` on the middle squares of a folder's photos; also gives their number."""
-    photos = photos_in(folder)
+    photos = pictures_in(folder)
     return normalise(weights, (square(load(path), size) for path in photos)), len(photos)

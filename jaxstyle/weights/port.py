@@ -15,7 +15,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pooch
 
 from jaxstyle import backbones
 from jaxstyle.backbones import VGG, VGG16, VGG19, checked, parameter_shapes
@@ -23,7 +22,7 @@ from jaxstyle.backbones.perceptual import CONVENTIONS, Weights
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.weights.formats.source import Source, read_source
 from jaxstyle.weights.naming import guess_architecture, own_name
-from jaxstyle.weights.store import read_weights, sha256, write_weights
+from jaxstyle.weights.store import digest, read_weights, sha256, write_weights
 from jaxstyle.weights.verify import notes_of
 
 ARCHITECTURES = ("vgg19", "vgg16", "alexnet", "resnet50", "squeezenet1_1", "googlenet")
@@ -84,7 +83,7 @@ def convert(
     )
     return weights, arch, {
         "convention": convention, "source": f"{source.name} ({read.format})",
-        "source_sha256": sha256(source), "source_md5": pooch.file_hash(str(source), alg="md5"),
+        "source_sha256": sha256(source), "source_md5": digest(source, "md5"),
     }
 
 

@@ -239,10 +239,15 @@ def _serialise(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> byte
 
 
 def sha256(path: str | os.PathLike) -> str:
-    """Hex SHA-256 of a regular file's bytes.
+    """Hex SHA-256 of a file's bytes."""
+    return digest(path, "sha256")
+
+
+def digest(path: str | os.PathLike, algorithm: str) -> str:
+    """Hex digest of a regular file's bytes by an algorithm of `hashlib`.
 
     Raises:
       JaxstyleError: see `open_regular`.
     """
     with open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()

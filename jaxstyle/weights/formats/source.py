@@ -2,27 +2,24 @@
 
 Every reader gives `{"layer/role": array}` with the layer names of the file itself and the roles
 `weight`, `bias` and, for batch normalisation, `running_mean`, `running_var`. What the names and
-shapes mean is decided in `ports.py`.
+shapes mean is decided in `weights.port`.
 """
 
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import h5py
 import numpy as np
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.reading import open_regular
 from jaxstyle.weights.formats.bounds import bounded, may_be_wanted
 from jaxstyle.weights.formats.caffe import read_caffemodel
+from jaxstyle.weights.formats.matconvnet import read_mat
 from jaxstyle.weights.formats.torch import read_npy, read_torch
 
 ROLES = {
@@ -30,9 +27,6 @@ ROLES = {
     "bias": "bias", "biases": "bias", "b": "bias",
     "running_mean": "running_mean", "running_var": "running_var",
 }
-
-
-MAT_SECONDS = 600
 
 
 class Source(NamedTuple):
@@ -118,9 +112,11 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 
 def read_h5(path: Path) -> dict[str, np.ndarray]:
     """Keras weights: `block1_conv1/block1_conv1_W_1:0`, `…/kernel:0` or `…/conv2d_1/vars/0`."""
+    import h5py
+
     found: dict[str, np.ndarray] = {}
 
-    def visit(name: str, item: h5py.HLObject) -> None:
+    def visit(name: str, item: Any) -> None:
         if not isinstance(item, h5py.Dataset):
             return
         *groups, last = name.removesuffix(":0").split("/")
@@ -133,22 +129,6 @@ def read_h5(path: Path) -> dict[str, np.ndarray]:
     with h5py.File(path, "r") as file:
         file.visititems(visit)
     return found
-
-
-def read_mat(path: Path) -> dict[str, np.ndarray]:
-    """MatConvNet's convolutions, read in a process of its own (see `matconvnet.py`)."""
-    program = Path(__file__).with_name("matconvnet.py")
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "layers.npz"
-        try:
-            done = subprocess.run([sys.executable, "-P", str(program), str(path), str(target)],
-                                  capture_output=True, text=True, errors="replace", timeout=MAT_SECONDS)
-        except subprocess.TimeoutExpired:
-            raise ValueError("it takes longer to read than any network would") from None
-        if done.returncode:
-            crashed = done.returncode < 0 or not done.stderr.strip()
-            raise ValueError("damaged" if crashed else done.stderr.splitlines()[-1])
-        return read_npz(target)
 
 
 def named(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -1,0 +1,152 @@
+"""`jaxstyle train`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from tyro.conf import Positional, arg
+
+from jaxstyle.backbones.perceptual import Weights
+from jaxstyle.cli.arguments import Settings
+from jaxstyle.cli.interrupts import noting_signals
+from jaxstyle.errors import JaxstyleError
+from jaxstyle.fast import recipes
+from jaxstyle.fast.data import Gathered, gathered
+from jaxstyle.fast.folder import Plan, begin, begun, run
+from jaxstyle.fast.folder import Progress as Step
+from jaxstyle.fast.loop import make_task
+from jaxstyle.fast.model import Card, Model, read_model, style_names
+from jaxstyle.fast.recipe import Training
+from jaxstyle.fast.shelf import find_model
+from jaxstyle.images.files import load
+from jaxstyle.pytrees import to_json
+from jaxstyle.runs.manifest import device_name
+from jaxstyle.transfer.settings import override
+from jaxstyle.weights.store import best_available, load_weights, sha256
+
+FIELDS = frozenset(field.name for field in dataclasses.fields(Training))
+"""Fields of the recipe; each is an option."""
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a fast network: paintings and a folder of photos become a model for `jaxstyle apply`.
+
+    Every field of the recipe is an option, too: --steps 2000 --batch 2 --crop 128 --learning-rate 1e-3
+    --terms.style.weight 50 --architecture.width 24 --style-size 384.
+    """
+
+    paintings: Annotated[tuple[Path, ...], Positional, arg(metavar="PAINTING ...")]
+    """Paintings; each becomes a style of one model, named like its file."""
+    photos: Annotated[Path, arg(metavar="DIR")]
+    """Folder of photos to train with; every sixteenth is held out."""
+    output: Annotated[Path, arg(aliases=("-o",), metavar="DIR")]
+    """Folder of the training, and of the model in the end."""
+    recipe: Annotated[str, arg(metavar="NAME")] = "default"
+    """default, johnson-2016, instance-norm, pytorch-examples, lengstrom, multi-style, deep-style."""
+    weights: Annotated[str | None, arg(metavar="NAME")] = None
+    """Network to look through: a name from `jaxstyle weights list`, or a .safetensors file."""
+    resume: bool = False
+    """Go on where the training in the folder was stopped."""
+    add_to: Annotated[str | None, arg(metavar="MODEL")] = None
+    """Add the paintings to this multi-style model; its other styles stay as they are."""
+    names: Annotated[str, arg(metavar="A,B,…")] = ""
+    """Names of the styles instead of the files'."""
+    licence: Annotated[str, arg(metavar="TEXT")] = ""
+    """Licence to note on the model's card."""
+    save_every: Annotated[int, arg(metavar="STEPS")] = 500
+    """Steps between checkpoints."""
+    sample_every: Annotated[int, arg(metavar="STEPS")] = 500
+    """Steps between grids of held-out photos."""
+
+    def run(self, settings: Settings, console: Console) -> int:
+        """Train, and write the model."""
+        if not self.paintings:
+            raise JaxstyleError("no painting was given; try: jaxstyle train art.jpg --photos DIR "
+                                "-o models/art")
+        if begun(self.output) and not self.resume:
+            raise JaxstyleError(f"{self.output}: holds a training already; add --resume to go on with it, or "
+                                "choose another folder")
+        if self.save_every < 1 or self.sample_every < 1:
+            raise JaxstyleError("--save-every and --sample-every take a number of steps of at least 1")
+        weights = load_weights(self.weights or best_available())
+        recipe, changed = recipes.on_network(override(recipes.named(self.recipe), dict(settings)), weights)
+        base = None if self.add_to is None else read_model(find_model(self.add_to))
+        if changed:
+            console.print(f"trains {changed}", highlight=False, soft_wrap=True)
+        found = gathered(self.photos, size=recipe.crop, batch=recipe.batch, seed=int(recipe.seed),
+                         least_scale=recipe.least_scale)
+        try:
+            return self.train(recipe, weights, base, found, console)
+        finally:
+            found.photos.close()
+
+    def styles(self, base: Model | None) -> tuple[str, ...]:
+        """Names of all styles of the model."""
+        own = style_names(self.paintings)
+        if self.names:
+            own = tuple(name.strip() for name in self.names.split(","))
+        names = (() if base is None else base.card.styles) + own
+        if len(own) != len(self.paintings) or len(set(names)) != len(names) or not all(names):
+            raise JaxstyleError(f"{len(self.paintings)} paintings need as many different names that the "
+                                f"model does not have yet, not {', '.join(own)}; give them with --names")
+        return names
+
+    def train(self, recipe: Training, weights: Weights, base: Model | None, found: Gathered, console: Console
+              ) -> int:
+        """Trains in the folder; 130 if it was interrupted."""
+        card = Card(name=self.output.name, styles=self.styles(base), licence=self.licence,
+                    origin=f"trained with {weights.name} on {len(found.photos.files)} photos",
+                    recipe=to_json(recipe))
+        identity = {"weights": weights.sha256, "photos": found.sha256, "styles": list(card.styles),
+                    "paintings": [sha256(path) for path in self.paintings],
+                    "model that is added to": "" if base is None else list(base.card.styles)}
+        task = make_task(recipe, weights, [load(path) for path in self.paintings], base)
+        plan = Plan(card=card, identity=identity, held_out=found.held_out, save_every=self.save_every,
+                    sample_every=self.sample_every)
+        begin(self.output, recipe, plan, self.resume)
+        console.print(f"{device_name()}: {len(self.paintings)} paintings, {len(found.photos.files)} photos "
+                      f"and {len(found.held_out)} held out, {recipe.steps} steps of {recipe.batch} at "
+                      f"{recipe.crop} px → {self.output}", highlight=False, soft_wrap=True)
+        with noting_signals() as stop:
+            for _ in shown(run(self.output, recipe, task, found.photos, plan, lambda: bool(stop)), console):
+                continue
+        skipped = {**found.skipped, **found.photos.skipped}
+        if skipped:
+            console.print(f"{len(skipped)} photos were left out because they cannot be decoded: "
+                          f"{', '.join(Path(path).name for path in skipped)} (reasons in skipped.json)", style="yellow")
+        if stop:
+            console.print(f"stopped; go on with --resume. The model so far → {self.output}",
+                          highlight=False, soft_wrap=True)
+            return stop.code
+        console.print(f"done → {self.output}", highlight=False, soft_wrap=True)
+        return 0
+
+
+def shown(progress: Iterable[Step], console: Console) -> Iterator[Step]:
+    """Passes reports on and shows each: step, losses, seconds per step, time left."""
+    columns = (TextColumn("training"), BarColumn(bar_width=24),
+               TextColumn("{task.completed:.0f}/{task.total:.0f}"), TextColumn("{task.fields[pace]}"),
+               TimeRemainingColumn(compact=True), TextColumn("{task.fields[losses]}", style="dim", markup=False))
+    with Progress(*columns, console=console, disable=not console.is_terminal, refresh_per_second=2) as bar:
+        task = bar.add_task("", total=None, pace="", losses="")
+        for step in progress:
+            report = step.report
+            line = " ".join(f"{name} {value:.3g}" for name, value in report.losses.items())
+            pace = f"{report.seconds:.2f} s/step"
+            bar.update(task, total=step.total, completed=report.step, pace=pace, losses=line)
+            if report.note:
+                console.print(report.note, style="yellow")
+            if step.held_out:
+                console.print(f"step {report.step}: held-out loss {step.held_out['total']:.4g}",
+                              highlight=False)
+            if not console.is_terminal:
+                console.print(f"step {report.step}/{step.total} {pace}, {step.seconds_left:.0f} s left, "
+                              f"{line}", highlight=False, soft_wrap=True)
+            yield step

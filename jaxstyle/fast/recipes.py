@@ -1,0 +1,143 @@
+"""Trainings of the literature and of well-known programs, as constants.
+
+Deviations common to all: images are in [0, 1], so total-variation weights of programs that work in 0..255
+are converted; features are taken after the rectifier; photos are cropped at a random scale and mirrored.
+Absolute weights are meant for Oxford's networks; see `on_network` for others.
+"""
+
+from __future__ import annotations
+
+from jaxstyle.backbones import VGG
+from jaxstyle.backbones.perceptual import Weights
+from jaxstyle.backbones.vgg import VGG16, VGG19
+from jaxstyle.errors import JaxstyleError
+from jaxstyle.fast.recipe import Architecture, Training
+from jaxstyle.losses import Content, Gram, TotalVariation
+from jaxstyle.pytrees import replace
+
+VGG16_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+EPOCHS = 2 * 82_783 // 4
+"""Steps of two epochs of COCO 2014's training photos in batches of 4."""
+RELATIVE = {
+    "content": Content(weight=1.0, normalization="relative"),
+    "style": Gram(weight=30.0, normalization="relative"),
+    "tv": TotalVariation(weight=1.0),
+}
+"""Losses relative to their targets, which mean the same on any network: VGG-19's layers."""
+
+DEFAULT = Training(
+    terms=RELATIVE, learning_rate=2e-3, warmup=50, schedule="cosine", clip=10.0, steps=40_000,
+    pooling="average",
+)
+"""Ours: conditional instance norm, nearest enlargement, reflection; Adam with warm-up, cosine schedule and
+clipping; the averaged parameters are the result."""
+
+JOHNSON_2016 = Training(
+    terms={
+        "content": Content(weight=1.0, layers=("relu3_3",)),
+        "style": Gram(weight=5.0, layer_weights=(1.0,) * 4, layers=VGG16_LAYERS,
+                      normalization="gatys-notebook"),
+        "tv": TotalVariation(weight=1e-6 * 255**2, reduction="sum"),
+    },
+    architecture=Architecture(norm="batch", upsample="transposed"), average=0.0,
+)
+"""Johnson, Alahi & Fei-Fei 2016: VGG-16, batch norm, transposed convolutions, tanh · 150, Adam 1e-3, batch 4,
+40,000 steps at 256 px.
+
+Deviation: every convolution is padded by reflection (the paper pads once, by 40 pixels, and crops the skips).
+"""
+
+INSTANCE_NORM = replace(JOHNSON_2016, {"architecture": Architecture(norm="instance")})
+"""Ulyanov, Vedaldi & Lempitsky 2016: Johnson's with instance norm; enlargement after Odena et al. 2016.
+"""
+
+PYTORCH_EXAMPLES = Training(
+    terms={
+        "content": Content(weight=1e5, layers=("relu2_2",)),
+        "style": Gram(weight=1e10, layer_weights=(1.0,) * 4, layers=VGG16_LAYERS,
+                      normalization="neural-style"),
+    },
+    architecture=Architecture(norm="instance", output="linear"), average=0.0, steps=EPOCHS,
+)
+"""pytorch/examples' fast_neural_style: torchvision's VGG-16, linear output, content 1e5, style 1e10.
+
+Deviation: the painting has a longer side of 256 pixels (the program takes it as it is unless told)."""
+
+LENGSTROM = Training(
+    terms={
+        "content": Content(weight=7.5),
+        "style": Gram(weight=100.0, layer_weights=(1.0,) * 5, normalization="neural-style"),
+        "tv": TotalVariation(weight=200.0 * 255**2),
+    },
+    architecture=Architecture(norm="instance", upsample="transposed", padding="zero", output_norm=True,
+                              alignment="tensorflow", epsilon=1e-3),
+    average=0.0, steps=EPOCHS,
+)
+"""lengstrom/fast-style-transfer: VGG-19 relu4_2 and relu1_1 … 5_1; content 7.5, style 100, TV 200.
+"""
+
+MULTI_STYLE = Training(
+    terms={
+        "content": Content(weight=1.0, layers=("relu3_3",)),
+        "style": Gram(weight=5.0, layer_weights=(1.0,) * 4, layers=VGG16_LAYERS,
+                      normalization="gatys-notebook"),
+    },
+    architecture=Architecture(output="sigmoid"), batch=16, average=0.0,
+)
+"""Dumoulin, Shlens & Kudlur 2017: one scale and offset per style, nearest enlargement, mirror padding,
+sigmoid, Adam 1e-3, batch 16, 40,000 steps.
+
+Deviation: Johnson's loss weights; the paper gives none."""
+
+DEEP_STYLE = Training(
+    terms={"content": Content(weight=1.0, layers=("relu2_2",)),
+           "style": Gram(weight=1e3, normalization="paper")},
+    architecture=Architecture(norm="instance"), average=0.0,
+)
+"""The course report "Deep Style": Johnson's network with instance norm, content from the second block,
+five style layers of weight .20, α/β = 1e-3."""
+
+RECIPES = {
+    "default": DEFAULT, "johnson-2016": JOHNSON_2016, "instance-norm": INSTANCE_NORM,
+    "pytorch-examples": PYTORCH_EXAMPLES, "lengstrom": LENGSTROM, "multi-style": MULTI_STYLE,
+    "deep-style": DEEP_STYLE,
+}
+
+
+def named(name: str) -> Training:
+    """The recipe of a name.
+
+    Raises:
+      JaxstyleError: naming the choices.
+    """
+    if name not in RECIPES:
+        raise JaxstyleError(f"training recipe '{name}' is not one of {', '.join(RECIPES)}")
+    return RECIPES[name]
+
+
+def on_network(recipe: Training, weights: Weights) -> tuple[Training, str]:
+    """The recipe with losses that make sense on a network, and what was changed ("" if nothing).
+
+    Only Oxford's VGG-16 and VGG-19 have the scale that absolute weights are meant for, and vgg19-slim
+    imitates its teacher at relu1_1 … 5_1 and 4_2 alone: other networks of VGG's layers get losses relative to
+    their targets there.
+
+    Raises:
+      JaxstyleError: the recipe wants layers that the network does not have, nor has it VGG-19's.
+    """
+    network = weights.network
+    absolute = any(getattr(term, "normalization", "relative") != "relative"
+                   for term in recipe.terms.values())
+    published = isinstance(network, VGG) and network.blocks in (VGG16, VGG19)
+    wanted = [layer for term in recipe.terms.values() for layer in term.layers]
+    missing = [layer for layer in wanted if layer not in network.layers]
+    if not missing and (published or not absolute):
+        return recipe, ""
+    relative = [layer for term in RELATIVE.values() for layer in term.layers]
+    if any(layer not in network.layers for layer in relative):
+        raise JaxstyleError(f"network '{weights.name}' has no layer '{(missing or wanted)[0]}'; train with a "
+                            f"VGG, or choose layers among {', '.join(network.layers)}")
+    terms = {**RELATIVE, **({} if "tv" in recipe.terms else {"tv": TotalVariation(weight=0.0)})}
+    return replace(recipe, {"terms": terms}), (
+        f"on '{weights.name}' with losses relative to their targets at relu1_1 … 5_1 and relu4_2, because "
+        "the recipe's are meant for Oxford's networks")

@@ -1,0 +1,158 @@
+"""Large images in bands of rows, equal to the whole image up to rounding, in bounded memory.
+
+A norm needs statistics of the whole image, and they depend on all norms before it. So every norm gets a pass
+over bands that measures, and the pass after it computes with what was measured. Two things keep this short:
+what the inner layers give, at a quarter of the size, is kept on the host (eight numbers per pixel), so that
+passes begin there; and a band brings a halo, as many rows as an output can see, so that it can be cut out
+exactly where the image's border is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax import Array
+
+from jaxstyle.fast.network import MULTIPLE, Layer, StyleNetwork, activated, convolved, normalised, padded
+
+# Rows beyond a band that its outputs can see, in units of the pass' input: 7 of the image for c1, d1, d2; 1
+# for an inner layer; 3 of the inner size for u1, u2, out. Rounded up to whole strides.
+HALO = {"outer": 8, "inner": 4}
+BYTES_PER_PIXEL = 1300
+"""Measured peak of a whole image at width 32, rounded up; see docs/fast.md."""
+LEAST_ROWS = 32
+
+
+class Source(NamedTuple):
+    """What a pass begins with: an array on the host `[h, w, C]`, image rows per row, the layer it follows."""
+
+    values: np.ndarray
+    scale: int
+    following: int
+
+
+def bytes_for(network: StyleNetwork, height: int, width: int) -> int:
+    """Memory that a whole image takes, about."""
+    return int(height * width * BYTES_PER_PIXEL * (network.width / 32 + 0.25))
+
+
+def rows_within(network: StyleNetwork, width: int, budget: int) -> int:
+    """Rows of a band, so that a window of the image's width stays within a budget of bytes."""
+    rows = budget // max(1, bytes_for(network, 1, width)) - 2 * HALO["inner"] * MULTIPLE
+    return max(LEAST_ROWS, rows // MULTIPLE * MULTIPLE)
+
+
+def stylized_in_bands(
+    network: StyleNetwork, params: Mapping[str, Any], image: np.ndarray, shares: np.ndarray, rows: int,
+    statistics: Mapping[str, Any] | None = None,
+) -> np.ndarray:
+    """Same as `network.stylized`, computed `rows` rows of the image `[H, W, 3]` at a time.
+
+    Args:
+      shares: `[styles]` or `[H, W, styles]`; rows: rounded up to a multiple of 4.
+    """
+    height, width = image.shape[:2]
+    shares = np.asarray(padded(shares)) if shares.ndim == 3 else np.asarray(shares)
+    source = Source(np.asarray(padded(image)), 1, -1)
+    known = dict(statistics or {})
+    kept = source.values
+    for index, layer in enumerate(network.layers[:-1]):
+        inner = layer.inputs == layer.outputs or layer.name == "d2"
+        if layer.block:
+            kept = source.values
+        if layer.name in known and not inner:
+            continue
+        values, found = passed(network, params, source, index, (shares, known, rows), keep=inner)
+        known.setdefault(layer.name, found)
+        if inner:
+            source = Source(ended(network, layer, params[layer.name], values, (shares, known, rows), kept),
+                            MULTIPLE, index)
+    last = len(network.layers) - 1
+    if network.output_norm and "out" not in known:
+        known["out"] = passed(network, params, source, last, (shares, known, rows), keep=False)[1]
+    return finished_bands(network, params, source, (shares, known, rows))[:height, :width]
+
+
+def passed(network: StyleNetwork, params: Any, source: Source, index: int, given: tuple, keep: bool
+           ) -> tuple[Any, dict[str, np.ndarray]]:
+    """What the convolution of a layer gives, if it is kept, and its mean and variance over the image."""
+    layer = network.layers[index]
+    total, squares, count, parts = 0.0, 0.0, 0, []
+    for band in bands(network, params, source, index, given, raw=True):
+        total = total + band.sum((0, 1), dtype=np.float64)
+        squares = squares + np.square(band, dtype=np.float64).sum((0, 1))
+        count += band.shape[0] * band.shape[1]
+        if keep:
+            parts.append(band)
+    mean = total / count
+    variance = np.maximum(squares / count - np.square(mean), 0)
+    assert mean.shape == (layer.outputs,)
+    found = {"mean": mean.astype(np.float32), "variance": variance.astype(np.float32)}
+    return np.concatenate(parts) if keep else None, found
+
+
+def finished_bands(network: StyleNetwork, params: Any, source: Source, given: tuple) -> np.ndarray:
+    """The last pass: the picture."""
+    last = len(network.layers) - 1
+    return np.concatenate(list(bands(network, params, source, last, given, raw=False)))
+
+
+def bands(network: StyleNetwork, params: Any, source: Source, index: int, given: tuple, raw: bool) -> Any:
+    """The output of a layer in bands of rows, from the top; every window has the same height."""
+    shares, known, rows = given
+    halo = HALO["outer" if source.scale == 1 else "inner"]
+    step = -(-rows // MULTIPLE) * MULTIPLE // source.scale
+    height = source.values.shape[0]
+    window = min(height, step + 2 * halo)
+    chain = tuple(range(source.following + 1, index + 1))
+    for first in range(0, height, step):
+        end = min(height, first + step)
+        start = min(max(0, first - halo), height - window)
+        part = shares if shares.ndim == 1 else shares[start * source.scale:(start + window) * source.scale]
+        y = np.asarray(_window(network, chain, raw, params, known, source.values[start:start + window], part))
+        # Rows of the output per row of the input, either way a whole number.
+        up, down = max(1, y.shape[0] // window), max(1, window // y.shape[0])
+        low, high = ((n - start) * up // down for n in (first, end))
+        yield y[low:high]
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _window(network: StyleNetwork, chain: tuple[int, ...], raw: bool, params: Any, known: Any, x: Array,
+            shares: Array) -> Array:
+    """Layers in turn on one window; `raw` stops after the last convolution."""
+    for index in chain:
+        layer = network.layers[index]
+        y = convolved(network, layer, params[layer.name], x)
+        if raw and index == chain[-1]:
+            return y
+        if layer.normalised:
+            y = normalised(network, layer, params[layer.name], y, shares, (known, None))
+        x = activated(network, layer, y, x)
+    return x
+
+
+def ended(network: StyleNetwork, layer: Layer, params: Any, values: np.ndarray, given: tuple,
+          kept: np.ndarray) -> np.ndarray:
+    """Norm and what follows it, band by band, of what a convolution gave `[h, w, C]`."""
+    shares, known, rows = given
+    step = max(1, rows // MULTIPLE)
+    parts = []
+    for first in range(0, values.shape[0], step):
+        at = slice(first, first + step)
+        part = shares if shares.ndim == 1 else shares[first * MULTIPLE:(first + step) * MULTIPLE]
+        before = kept[at] if layer.skip else values[at]
+        parts.append(np.asarray(_ended(network, layer, params, {layer.name: known[layer.name]}, values[at],
+                                       part, before)))
+    return np.concatenate(parts)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _ended(network: StyleNetwork, layer: Layer, params: Any, known: Any, y: Array, shares: Array, kept: Array
+           ) -> Array:
+    return activated(network, layer, normalised(network, layer, params, y, shares, (known, None)), kept)
+
+

@@ -1,0 +1,276 @@
+"""Style by nearest neighbours: everything that stands somewhere in the photo looks like what resembles it
+most in the painting (Kolkin et al. 2022, "Neural Neighbor Style Transfer", arXiv:2203.13215).
+
+A *hypercolumn* is what several layers say about one place of a picture: their features at a quarter of its
+size, one after the other. Matching is piecewise constant and done once per stage (`Neighbours`), or anew at
+every evaluation, layer by layer (`Splitting`, the paper's feature splitting); no gradient flows through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxstyle import ops
+from jaxstyle.errors import JaxstyleError
+from jaxstyle.losses.checks import blend_weights, one_of, same_length
+from jaxstyle.losses.look import Look
+from jaxstyle.losses.patches import mean_energy, pooled
+from jaxstyle.ops.palette import matched_colours
+from jaxstyle.ops.resize import resize_to
+from jaxstyle.pytrees import pytree, static
+from jaxstyle.references import References
+
+LAYERS = ("relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1", "relu3_2", "relu3_3", "relu3_4",
+          "relu4_1", "relu4_2", "relu4_3")
+SCALINGS = ("channels", "relative")
+REDUCTION = 4
+SHORT = 1e-6
+TURNS = (1, 2, 4)
+
+
+def unit(x: Array) -> Array:
+    """Every vector along the last axis divided by its length, but at least by `SHORT`: zero vectors stay
+    zero, and their gradient is finite."""
+    squares = jnp.sum(jnp.square(x), axis=-1, keepdims=True)
+    return x * lax.rsqrt(jnp.maximum(squares, SHORT**2))
+
+
+def hypercolumns(features: Mapping[str, Array], scales: Mapping[str, Any], shape: tuple[int, int]) -> Array:
+    """Features of several layers at one resolution, each times its scale: `[h, w, Σ C]` for `shape` (h, w).
+
+    Larger layers are averaged over 2×2 blocks, as the network pools: every feature counts equally, so that no
+    lattice of favoured pixels appears, which interpolation without antialiasing leaves in the picture. The
+    rest is linear interpolation.
+    """
+    parts = [pooled(features[layer], *shape) * scale for layer, scale in scales.items()]
+    return jnp.concatenate(parts, axis=-1)
+
+
+def neighbour_loss(columns: Array, target: Array) -> Array:
+    """Mean over positions of 1 − ⟨c/|c|, t⟩ for `columns` and `target` `[h, w, D]`.
+
+    With unit vectors t it is the cosine distance (Kolkin et al. 2022, equation 3). A blend Σ b_k t_k of unit
+    vectors, Σ b_k = 1, gives the blend of the distances, because the loss is linear in t.
+    """
+    return jnp.mean(1 - jnp.sum(unit(columns) * target, axis=-1))
+
+
+def centred_key(x: Array, mean: Array, semantic: Array | None, gamma: Any) -> Array:
+    """What is matched: `[n, D]` less `mean`, made unit vectors; with a map `[n, M]` beside its unit vectors
+    times √γ, so that scores are cos(features) + γ · cos(map)."""
+    parts = [unit(x - mean)]
+    if semantic is not None:
+        parts.append(jnp.sqrt(jnp.asarray(gamma, x.dtype)) * unit(semantic))
+    return jnp.concatenate(parts, axis=-1)
+
+
+def matched(query: Array, styles: Sequence[Array], query_map: Array | None = None,
+            style_maps: Sequence[Array | None] = (), gamma: Any = 1.0) -> Array:
+    """For each row of `query` `[n, D]` the row of any of `styles` (each `[m, D]`) that resembles it most.
+
+    Resemblance is the cosine after subtracting each side's own mean (Kolkin et al. 2022, §3.2), plus γ times
+    that of the maps `[n, M]` and `[m, M]`, if there are any. One style is compared at a time, in blocks.
+    """
+    maps = list(style_maps) or [None] * len(styles)
+    total = sum((x.sum(axis=0) for x in styles), start=jnp.zeros((), query.dtype))
+    mean = total / sum(x.shape[0] for x in styles)
+    key = centred_key(query, query.mean(axis=0), query_map, gamma)
+    best = jnp.full(query.shape[0], -jnp.inf, query.dtype)
+    found = jnp.zeros_like(query)
+    for style, semantic in zip(styles, maps, strict=True):
+        index, score = ops.nearest(key, centred_key(style, mean, semantic, gamma))
+        found = jnp.where((score > best)[:, None], style[index], found)
+        best = jnp.maximum(score, best)
+    return lax.stop_gradient(found)
+
+
+def copies_of(image: Array, turns: int, mirrored: bool) -> tuple[Array, ...]:
+    """An image `[H, W, C]` turned by 0°, 180° (2 turns), 90° and 270° (4), and all of them mirrored, too."""
+    turned = [jnp.rot90(image, k) if k else image for k in range(0, 4, 4 // turns)]
+    return (*turned, *(copy[:, ::-1] for copy in turned)) if mirrored else tuple(turned)
+
+
+def search_image(content: Array, first: Array, share: Any) -> Array:
+    """The image whose hypercolumns are looked up: the photo with part of its coarse structure taken from the
+    image that the stage begins with (Kolkin et al. 2022, §3.3).
+
+    content + share · (low(first) − low(content)), where low halves and doubles the size: the finest band is
+    always the photo's.
+    """
+    height, width = content.shape[:2]
+
+    def low(x: Array) -> Array:
+        half = resize_to(x, max(1, height // 2), max(1, width // 2), "linear", clip=False)
+        return resize_to(half, height, width, "linear", clip=False)
+
+    return content + share * (low(first) - low(content))
+
+
+@pytree
+class Neighbours:
+    """Makes every hypercolumn of the image point where its nearest neighbour in the styles points.
+
+    The neighbours are those of `search_image`, found when a stage begins. With maps in the references they
+    are sought by what the maps say, too. Several styles are blended: each gives its own neighbours.
+
+    Attributes:
+      weight: factor of the whole term.
+      layer_weights: factor of each layer's features in the hypercolumn, beside what `scaling` says.
+      blend: coefficients of the styles, scaled to sum to 1; empty means equal shares.
+      gamma: weight of the maps in matching, see `centred_key`.
+      share: of the stage's first image in the image that is looked up, 0 to 1.
+      palette: how far the colours of the image that is looked up are moved to those of the styles before (see
+        `matched_colours`), 0 to 1.
+      layers: of which hypercolumns are made.
+      scaling: "channels": features are divided by their number of channels (the paper's program); "relative":
+        by the root of their mean squared length in the styles, so that layers count equally in any network
+        (ours).
+      turns: copies of each style to search: 1, 2 (turned by 180°, too) or 4 (by 90°); mirrored: and those in
+        the mirror.
+    """
+
+    weight: Any = 1.0
+    layer_weights: tuple[Any, ...] = (1.0,) * len(LAYERS)
+    blend: tuple[Any, ...] = ()
+    gamma: Any = 1.0
+    share: Any = 0.25
+    palette: Any = 0.0
+    layers: tuple[str, ...] = static(default=LAYERS)
+    scaling: str = static(default="relative")
+    turns: int = static(default=1)
+    mirrored: bool = static(default=False)
+
+    def __post_init__(self) -> None:
+        one_of("neighbours scaling", self.scaling, SCALINGS)
+        same_length("neighbours", self.layers, self.layer_weights)
+        if self.turns not in TURNS:
+            raise JaxstyleError(f"neighbours turns is {self.turns}; use 1, 2 or 4")
+
+    def target(self, references: References, look: Look) -> dict[str, Any]:
+        """Unit vectors `[h, w, D]` that hypercolumns should point along, and the scale of each layer."""
+        content, styles = references.content, references.styles
+        if content is None or not styles:
+            raise JaxstyleError("the neighbours term needs a content image and at least one style image")
+        shares = blend_weights(self.blend, len(styles))
+        scales = self._scales([look(style, self.layers) for style in styles])
+        coloured = matched_colours(content, styles, shares)
+        photo = content + self.palette * (coloured - content)
+        searched = search_image(photo, photo if references.first is None else references.first, self.share)
+        shape = quarter(content)
+        columns = hypercolumns(look(searched, self.layers), scales, shape)
+        semantic = None if references.content_map is None else flat(pooled(references.content_map, *shape))
+        total = jnp.zeros_like(columns)
+        for index, share in enumerate(shares):
+            candidates, maps = self._candidates(references, index, scales, look)
+            found = matched(flat(columns), candidates, semantic, maps, self.gamma)
+            total = total + share * unit(found).reshape(columns.shape)
+        return {"columns": total, "scales": scales}
+
+    def _scales(self, styles: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+        found = {}
+        for layer, weight in zip(self.layers, self.layer_weights):
+            features = [style[layer] for style in styles]
+            size = (jnp.sqrt(mean_energy(features)) if self.scaling == "relative"
+                    else jnp.asarray(features[0].shape[-1], features[0].dtype))
+            found[layer] = weight / size
+        return found
+
+    def _candidates(self, references: References, index: int, scales: Mapping[str, Any], look: Look
+                    ) -> tuple[list[Array], list[Array | None]]:
+        """Hypercolumns `[m, D]` of every copy of a style, and its maps alike (None: there are none)."""
+        copies = copies_of(references.styles[index], self.turns, self.mirrored)
+        candidates = [flat(hypercolumns(look(copy, self.layers), scales, quarter(copy))) for copy in copies]
+        if references.content_map is None:
+            return candidates, [None] * len(copies)
+        maps = copies_of(references.style_maps[index], self.turns, self.mirrored)
+        return candidates, [flat(pooled(semantic, *quarter(copy))) for semantic, copy in zip(maps, copies)]
+
+    def loss(self, image: Array, features: dict[str, Array], target: dict[str, Any]) -> Array:
+        """`neighbour_loss`, without `weight`."""
+        columns = hypercolumns(features, target["scales"], target["columns"].shape[:2])
+        return neighbour_loss(columns, target["columns"])
+
+
+def quarter(image: Array) -> tuple[int, int]:
+    """Height and width of the hypercolumns of an image."""
+    return max(1, image.shape[0] // REDUCTION), max(1, image.shape[1] // REDUCTION)
+
+
+def flat(x: Array) -> Array:
+    """`[h, w, C]` -> `[h · w, C]`."""
+    return x.reshape(-1, x.shape[-1])
+
+
+def splitting_loss(features: Array, style: Array) -> Array:
+    """Mean cosine distance of `features` `[n, C]` to their nearest neighbours in `style` `[m, C]`, both less
+    their own means (Kolkin et al. 2022, §3.5). The neighbours are found anew, without a gradient."""
+    here, there = unit(features - features.mean(axis=0)), unit(style - style.mean(axis=0))
+    index, _ = ops.nearest(here, there)
+    return jnp.mean(1 - jnp.sum(here * lax.stop_gradient(there[index]), axis=-1))
+
+
+def grid_sample(features: Array, key: Array, count: int) -> Array:
+    """Every k-th position of `[h, w, C]` both ways from a random offset, as `[n, C]`: k is the least step
+    that leaves at most `count` a side. n does not depend on the offset."""
+    sides, offsets = features.shape[:2], jax.random.split(key)
+    steps = [-(-side // count) for side in sides]
+    places = [jax.random.randint(offset, (), 0, step) + step * jnp.arange(side // step)
+              for side, step, offset in zip(sides, steps, offsets)]
+    return flat(features[places[0][:, None], places[1][None]])
+
+
+@pytree
+class Splitting:
+    """Feature splitting: the features of each layer resemble their nearest neighbours in the styles, found
+    anew at each evaluation among a random part of the positions.
+
+    The random numbers are part of the search and come from the recipe's seed; a stochastic loss wants a
+    solver without a line search, such as `Adam`.
+
+    Attributes:
+      weight: factor of the whole term; layer_weights: one factor per layer.
+      blend: coefficients of the styles, scaled to sum to 1; empty means equal shares.
+      layers: where features are compared; count: positions a side that one evaluation compares.
+    """
+
+    weight: Any = 1.0
+    layer_weights: tuple[Any, ...] = (1 / len(LAYERS),) * len(LAYERS)
+    blend: tuple[Any, ...] = ()
+    layers: tuple[str, ...] = static(default=LAYERS)
+    count: int = static(default=64)
+
+    def __post_init__(self) -> None:
+        same_length("splitting", self.layers, self.layer_weights)
+        if self.count < 1:
+            raise JaxstyleError(f"splitting count is {self.count}; compare at least 1 position a side")
+
+    def target(self, references: References, look: Look) -> dict[str, Any]:
+        """Features of the styles at each layer, their shares, and the first PRNG key."""
+        if not references.styles:
+            raise JaxstyleError("the splitting term needs at least one style image")
+        found = [look(style, self.layers) for style in references.styles]
+        seed = 0 if references.seed is None else references.seed
+        return {"styles": {layer: tuple(style[layer] for style in found) for layer in self.layers},
+                "shares": tuple(map(jnp.asarray, blend_weights(self.blend, len(found)))),
+                "key": jax.random.key_data(jax.random.key(seed))}
+
+    def memory(self, target: dict[str, Any]) -> Array:
+        """The first PRNG key, as numbers."""
+        return target["key"]
+
+    def loss(self, image: Array, features: dict[str, Array], target: dict[str, Any], memory: Array
+             ) -> tuple[Array, Array]:
+        """Weighted sum over layers of `splitting_loss`, without `weight`, and the next key."""
+        key, following = jax.random.split(jax.random.wrap_key_data(memory))
+        total = jnp.zeros((), image.dtype)
+        for layer, weight in zip(self.layers, self.layer_weights):
+            for style, share in zip(target["styles"][layer], target["shares"]):
+                key, here, there = jax.random.split(key, 3)
+                total = total + weight * share * splitting_loss(
+                    grid_sample(features[layer], here, self.count), grid_sample(style, there, self.count))
+        return total, jax.random.key_data(following)

@@ -1,0 +1,1 @@
+"""What scripts/distill.py runs: training and measuring slim networks."""
