@@ -120,7 +120,8 @@ class Train:
         skipped = {**found.skipped, **found.photos.skipped}
         if skipped:
             console.print(f"{len(skipped)} photos were left out because they cannot be decoded: "
-                          f"{', '.join(Path(path).name for path in skipped)} (reasons in skipped.json)", style="yellow")
+                          f"{', '.join(Path(path).name for path in skipped)} (reasons in skipped.json)",
+                          style="yellow")
         if stop:
             console.print(f"stopped; go on with --resume. The model so far → {self.output}",
                           highlight=False, soft_wrap=True)
@@ -133,7 +134,8 @@ def shown(progress: Iterable[Step], console: Console) -> Iterator[Step]:
     """Passes reports on and shows each: step, losses, seconds per step, time left."""
     columns = (TextColumn("training"), BarColumn(bar_width=24),
                TextColumn("{task.completed:.0f}/{task.total:.0f}"), TextColumn("{task.fields[pace]}"),
-               TimeRemainingColumn(compact=True), TextColumn("{task.fields[losses]}", style="dim", markup=False))
+               TimeRemainingColumn(compact=True), TextColumn("{task.fields[losses]}", style="dim",
+                                                                markup=False))
     with Progress(*columns, console=console, disable=not console.is_terminal, refresh_per_second=2) as bar:
         task = bar.add_task("", total=None, pace="", losses="")
         for step in progress:
