@@ -25,6 +25,7 @@ from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.files import load_alpha, save
 from jaxstyle.ops.resize import resize_to
 from jaxstyle.pytrees import to_json
+from jaxstyle.reading import shown as shortened
 from jaxstyle.references import References
 from jaxstyle.runs.checkpoints import Checkpoint, drop_checkpoints, restore_checkpoint, save_checkpoint
 from jaxstyle.runs.manifest import TEXT_KEY, Files, device_name, manifest, recorded_entries
@@ -74,6 +75,10 @@ class Job:
     save_seconds: float = 30.0
 
 
+LONGEST_NAME = 200
+"""Bytes; file systems take 255, and snapshots have longer names than the result."""
+
+
 def state_folder(output: Path) -> Path:
     """Where the state of an unfinished run is, beside its picture."""
     return output.with_name(f"{output.name}.state")
@@ -93,8 +98,10 @@ def check_output(path: Path, force: bool, snapshots: Sequence[Path] = (), resume
     """
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"):
         raise JaxstyleError(f"{path}: cannot write this kind of file; use .png, .jpg, .webp or .tiff")
-    if path.is_dir() or not path.parent.is_dir():
-        raise JaxstyleError(f"{path}: {'is a folder' if path.is_dir() else 'its folder does not exist'}")
+    if len(os.fsencode(path.name)) > LONGEST_NAME:
+        raise JaxstyleError(f"{shortened(path)}: this name is longer than {LONGEST_NAME} bytes")
+    if (folder := os.path.isdir(path)) or not os.path.isdir(path.parent):
+        raise JaxstyleError(f"{path}: {'is a folder' if folder else 'its folder does not exist'}")
     if not os.access(path.parent, os.W_OK):
         raise JaxstyleError(f"{path}: its folder cannot be written to")
     state = state_folder(path)
@@ -208,7 +215,7 @@ class Keeper:
 
     def stood_still(self, at: Snapshot) -> str:
         """What to say of a run whose last stage ended where it began; "" of any other."""
-        if at.step < 3 or self.outcome["loss"] < self.first_loss:
+        if self.job.resume or at.step < 3 or self.outcome["loss"] < self.first_loss:
             return ""
         return (f"no step made the loss smaller than {self.first_loss:.4g}, so the picture is the one that "
                 "the stage began with; use smaller weights or a smaller learning rate")

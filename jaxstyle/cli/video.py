@@ -232,5 +232,6 @@ def replay_video(replay: Any, console: Console) -> int:
         raise JaxstyleError(f"{output}: this was {kind}, whose frames may differ in size; write the same "
                             "kind")
     source = None if replay.content is None else Path(replay.content)
-    plan = plan_from(located(data, made.resolve().parent), output, source, replay.style, replay.weights, replay.model)
+    data = located(data, made.resolve().parent)
+    plan = plan_from(data, output, source, replay.style, replay.weights, replay.model)
     return produce(plan, console, force=replay.force)

@@ -39,7 +39,7 @@ def write_report(directory: Path) -> Path:
     write_whole(directory / SHEET, encoded(contact_sheet(sweep), "PNG"))
     write_figure(loss_curves(sweep), directory / CURVES)
     write_figure(scatter(sweep), directory / SCATTER)
-    write_whole(directory / PAGE, page(sweep).encode())
+    write_whole(directory / PAGE, page(sweep).encode(errors="backslashreplace"))
     return directory / PAGE
 
 

@@ -72,7 +72,8 @@ def finite(value: float) -> float | None:
 
 def write_json(path: Path, data: Any) -> None:
     """Write JSON, atomically."""
-    write_whole(path, (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode())
+    text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+    write_whole(path, text.encode(errors="backslashreplace"))  # as JSON escapes what UTF-8 cannot say
 
 
 def read_json(path: Path, form: Any = dict[str, Any]) -> Any:
