@@ -66,7 +66,7 @@ def as_text(value: Any) -> str:
     """A value as it is typed in a shell."""
     if isinstance(value, tuple):
         return shlex.quote(",".join(map(as_text, value)))
-    return "none" if value is None else str(value)
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def description(node: Any, name: str) -> str:

@@ -91,6 +91,8 @@ def _sentence(box: str, more: Sequence[str]) -> str:
         elif line and not re.search(r"[-─]{3}$", line):  # else the box's title
             blocks[-1].append(line)
     blocks = [block for block in blocks if block] or [[]]
+    if len(blocks) > 1 and re.fullmatch(r"[A-Z][a-z ]+", " ".join(blocks[0])):
+        del blocks[0]  # the title, where there are no lines to draw a box with
     first = " ".join(blocks[0]) or "these arguments make no sense"
     if value := re.match(r"Error parsing (\S+?): .*from \['?(.*?)'?\]", first):
         kinds = set(re.findall(r"<class '(\w+)'>|\b(INT|FLOAT)\b", first))
