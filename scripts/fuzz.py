@@ -47,7 +47,7 @@ from jaxstyle.sweeps.plan import Lane
 from jaxstyle.transfer.recipe import Recipe, Stage
 from jaxstyle.weights.store import read_weights, write_weights
 
-CASE_SECONDS = 60
+CASE_SECONDS, CPU_SECONDS = 300, 60  # a machine may have much else to do
 HOSTILE = [
     None,
     True,
@@ -439,8 +439,9 @@ def attempt(arguments: list[str], place: Place) -> str:
     def late(*_: Any) -> None:
         raise TimeoutError
 
-    old = signal.signal(signal.SIGALRM, late)
+    old = signal.signal(signal.SIGALRM, late), signal.signal(signal.SIGVTALRM, late)
     signal.alarm(CASE_SECONDS)
+    signal.setitimer(signal.ITIMER_VIRTUAL, CPU_SECONDS)
     code: Any = None
     try:
         with (
@@ -459,7 +460,9 @@ def attempt(arguments: list[str], place: Place) -> str:
         return "".join(traceback.format_exc().splitlines(keepends=True)[-6:])
     finally:
         signal.alarm(0)
-        signal.signal(signal.SIGALRM, old)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGALRM, old[0])
+        signal.signal(signal.SIGVTALRM, old[1])
     errors = [line for line in said.getvalue().splitlines() if line.startswith("error:")]
     wild = re.findall(r"[\x00-\x09\x0b-\x1f\x7f\u202e]", re.sub(r"\x1b\[[0-9;]*m", "", said.getvalue()))
     problems = {
