@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module, metadata
 
+from jaxstyle.cli.interrupts import end, heeded, last_words
 from jaxstyle.errors import JaxstyleError
 
 COMMANDS = {
@@ -33,6 +35,7 @@ COMMANDS = {
 }
 """Name of a command -> its class in `jaxstyle.cli`, and the first line of what that says about itself."""
 USAGE = "usage: jaxstyle COMMAND …"
+INTERRUPTED = 130
 # Commands whose own options are named like fields of a recipe.
 WITHOUT_RECIPE = frozenset({"weights", "apply", "models", "export"})
 
@@ -46,15 +49,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given or given[0] in ("--help", "-h"):
         print(overview(), file=sys.stdout if given else sys.stderr)
         return 0 if given else 2
+    with heeded(deadline=arguments is None) as interrupted:
+        code = answered(given)
+        if interrupted and arguments is None:
+            end(interrupted.code)
+    return interrupted.code or code
+
+
+def answered(given: Sequence[str]) -> int:
+    """Runs a command, and turns what ends it into an exit code and a line."""
     try:
         return run(given[0], given[1:])
     except JaxstyleError as error:
-        from rich.console import Console
+        from jaxstyle.cli.terminal import marked, terminal
 
-        Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
+        terminal().print(marked("error:", "red", error))
         return 2
     except KeyboardInterrupt:
-        return 130
+        # The console may be what is still being imported.
+        print("interrupted; nothing was written", file=sys.stderr)
+        return INTERRUPTED
 
 
 def overview() -> str:
@@ -73,12 +87,14 @@ def run(name: str, arguments: Sequence[str]) -> int:
       JaxstyleError: no such command, or whatever it raises.
     """
     if name not in COMMANDS:
-        raise JaxstyleError(f"no command '{name}'; there are {', '.join(COMMANDS)}")
-    import tyro
-    from rich.console import Console
+        near = get_close_matches(name, COMMANDS, 1)
+        meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
+        raise JaxstyleError(f"no command '{name}'; {meant}")
+    from tyro.conf import FlagCreatePairsOff
 
-    from jaxstyle.cli.arguments import ROOTS, split_overrides
+    from jaxstyle.cli.arguments import ROOTS, setting_names, split_overrides
     from jaxstyle.cli.notes import said
+    from jaxstyle.cli.terminal import parse, terminal
     from jaxstyle.transfer.platform import use_compilation_cache
 
     module, _, kind = COMMANDS[name][0].partition(".")
@@ -86,11 +102,11 @@ def run(name: str, arguments: Sequence[str]) -> int:
     # A command with a recipe of another kind (`train`) says which fields that has.
     rest, settings = (list(arguments), {}) if name in WITHOUT_RECIPE else split_overrides(
         arguments, getattr(found, "FIELDS", ROOTS))
-    command = tyro.cli(getattr(found, kind), prog=f"jaxstyle {name}", args=rest,
-                       config=(tyro.conf.FlagCreatePairsOff,))
+    command = parse(getattr(found, kind), f"jaxstyle {name}", rest,
+                    () if name in WITHOUT_RECIPE else setting_names(), config=(FlagCreatePairsOff,))
     use_compilation_cache()
-    console = Console(stderr=True)
-    with said(console):
+    console = terminal()
+    with said(console), last_words(lambda: console.print("interrupted; nothing was written")):
         return command.run(settings, console)
 
 

@@ -55,8 +55,8 @@ class Replay:
                       content_map=self.content_map, style_maps=self.style_map)
         files = recorded_files(data, given, self.picture.parent)
         recipe = recipe_from_json(data["recipe"])
-        weights = recorded_weights(data, self.weights)
+        weights = recorded_weights(data, self.weights, self.picture.parent)
         references = load_references(files)
         job = Job(weights=weights, references=references, recipe=recipe, files=files, output=output,
-                  keep_alpha=bool(data.get("keep_alpha")), as_it_was=True)
+                  keep_alpha=bool(data.get("keep_alpha")), as_it_was=True, force=self.force)
         return render(job, console)

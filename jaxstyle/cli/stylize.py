@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from dataclasses import replace as replace_fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import numpy as np
@@ -19,13 +19,15 @@ from jaxstyle.errors import JaxstyleError
 from jaxstyle.fast.apply import Look, restyled
 from jaxstyle.fast.model import read_model
 from jaxstyle.fast.shelf import find_model
+from jaxstyle.images.decode import opened
 from jaxstyle.images.files import load, save
 from jaxstyle.metrics.strength import balanced
 from jaxstyle.ops.resize import resize
 from jaxstyle.pytrees import replace
+from jaxstyle.references import References
 from jaxstyle.runs.manifest import Files, load_references
 from jaxstyle.transfer import presets
-from jaxstyle.transfer.memory import parse_size
+from jaxstyle.transfer.memory import does_not_fit, least_memory, memory_budget, parse_size
 from jaxstyle.transfer.recipe import Recipe
 from jaxstyle.transfer.settings import override
 from jaxstyle.transfer.translation import translated
@@ -107,16 +109,20 @@ class Stylize:
                       start=None if self.start is None else str(self.start),
                       content_map=None if self.content_map is None else str(self.content_map),
                       style_maps=tuple(map(str, self.style_map)))
-        weights = load_weights(self.weights or best_available())
-        recipe = translated(recipe, weights)
-        options = MapOptions(self.maps, self.no_maps, self.force or self.resume)
-        files = chosen_maps(files, recipe, weights, options, self.output, console)
-        references = load_references(files)
+        refuse_early(files, recipe, limit)
+        with console.status("reading pictures and weights …"):
+            weights = load_weights(self.weights or best_available())
+            recipe = translated(recipe, weights)
+            options = MapOptions(self.maps, self.no_maps, self.force or self.resume)
+            files = chosen_maps(files, recipe, weights, options, self.output, console)
+            references = load_references(files)
         if self.auto_weights or self.strength is not None:
-            recipe = balanced(weights, references, recipe, 0.5 if self.strength is None else self.strength)
+            with console.status("measuring what these pictures need …"):
+                strength = 0.5 if self.strength is None else self.strength
+                recipe = balanced(weights, references, recipe, strength)
         job = Job(weights=weights, references=references, recipe=recipe, files=files, output=self.output,
                   every=self.every, keep_alpha=self.keep_alpha, limit=limit, save_seconds=self.save_every,
-                  devices=first_devices(self.devices), resume=self.resume)
+                  devices=first_devices(self.devices), resume=self.resume, force=self.force)
         return render(job, console)
 
     def network_start(self) -> Path:
@@ -145,6 +151,23 @@ class Stylize:
         if self.start is not None:
             recipe = replace(recipe, {"start.base": "image", "start.noise": 0.0})
         return recipe
+
+
+def refuse_early(files: Files, recipe: Recipe, limit: int | None) -> None:
+    """Raise at once where the result cannot fit into memory, before pictures of any size are decoded.
+
+    Raises:
+      JaxstyleError: it cannot, or the photo cannot be read.
+    """
+    if files.content is None:
+        return
+    with opened(files.content) as image:
+        width, height = image.size
+    shape: Any = jax.ShapeDtypeStruct((height, width, 3), "float32")
+    photo = References(content=shape)
+    budget = memory_budget(jax.devices()[:1], limit, photo if limit is None else None)
+    if (least := least_memory(photo, recipe)) > budget:
+        raise does_not_fit(least, budget)
 
 
 def first_devices(count: int) -> tuple[jax.Device, ...]:

@@ -11,6 +11,7 @@ import jax
 from rich.console import Console
 from tyro.conf import Positional, UseAppendAction, arg
 
+from jaxstyle.cli.interrupts import last_words
 from jaxstyle.cli.maps import MapOptions, sweep_maps
 from jaxstyle.cli.progress import show_sweep
 from jaxstyle.errors import JaxstyleError
@@ -21,7 +22,7 @@ from jaxstyle.runs.manifest import Files
 from jaxstyle.sweeps.batches import Options, Progress, references_of
 from jaxstyle.sweeps.inputs import crossed, with_maps
 from jaxstyle.sweeps.memory import fitting_lanes
-from jaxstyle.sweeps.plan import Axis, Lane, Point, axis_from, plan, zipped
+from jaxstyle.sweeps.plan import MAX_LANES, Axis, Lane, Point, axis_from, plan, zipped
 from jaxstyle.sweeps.runner import run_sweep
 from jaxstyle.transfer import presets
 from jaxstyle.transfer.memory import changes, mebibytes, parse_size
@@ -30,6 +31,8 @@ from jaxstyle.transfer.recipe import Recipe
 from jaxstyle.transfer.settings import override
 from jaxstyle.transfer.translation import translated
 from jaxstyle.weights.store import best_available, load_weights
+
+INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,8 @@ class Sweep:
         options = Options(width=self.lanes, memory=memory, snapshots=self.snapshots,
                           save_seconds=self.save_every, process=jax.process_index(),
                           processes=jax.process_count(), judge=self.judge)
-        lanes = fitted(self.planned(settings), options, console)
+        with console.status("reading pictures, measuring …"):
+            lanes = fitted(self.planned(settings), options, console)
         if found := sorted({lane.files.content_map for lane in lanes if lane.files.content_map}):
             console.print(f"maps: {', '.join(found)} (and those of the paintings)", highlight=False,
                           soft_wrap=True)
@@ -119,7 +123,11 @@ class Sweep:
 
     def title(self) -> str:
         """What the report is called."""
-        return f"{self.content.stem} in the style of {self.painting.stem}"
+        photos = pictures((self.content, *self.contents))
+        paintings = pictures((self.painting, *self.paintings))
+        photo = photos[0].stem if len(photos) == 1 else f"{len(photos)} photos"
+        painting = paintings[0].stem if len(paintings) == 1 else f"{len(paintings)} paintings"
+        return f"{photo} in the style of {painting}{' together' if self.together else ''}"
 
     def planned(self, settings: Mapping[str, str]) -> list[Lane]:
         """The lanes that the options describe.
@@ -129,8 +137,8 @@ class Sweep:
         """
         if self.lanes is not None and self.lanes < 1:
             raise JaxstyleError("--lanes takes a number of at least 1")
-        if self.seeds is not None and self.seeds < 1:
-            raise JaxstyleError("--seeds takes a number of at least 1")
+        if self.seeds is not None and not 1 <= self.seeds <= MAX_LANES:
+            raise JaxstyleError(f"--seeds takes a number of 1 to {MAX_LANES:,}")
         base = override(self.sized(presets.named(self.recipe)), dict(settings))
         axes = [axis_from(text, base) for text in self.vary]
         if self.zip:
@@ -185,11 +193,15 @@ def perform(directory: Path, lanes: Sequence[Lane], options: Options, console: C
 
 def watched(progress: Iterable[Progress], lanes: int, console: Console) -> int:
     """Runs a sweep while showing its progress; returns 0, or 130 if it was interrupted."""
+    def say() -> None:
+        console.print("interrupted; the same command goes on from here")
+
     try:
-        show_sweep(progress, lanes, console)
+        with last_words(say):
+            show_sweep(progress, lanes, console)
     except KeyboardInterrupt:
-        console.print("interrupted; the same command goes on from here", highlight=False)
-        return 130
+        say()
+        return INTERRUPTED
     return 0
 
 

@@ -21,7 +21,7 @@ from jaxstyle.video import folder as files
 from jaxstyle.video.encode import CODECS
 from jaxstyle.video.make import Job, make, read_recorded, seconds
 from jaxstyle.video.pictures import beside, strip_indices, thumbnail, write_flicker, write_strip
-from jaxstyle.video.plan import Plan, check_plan, job_from, plan_from
+from jaxstyle.video.plan import Plan, check_plan, job_from, located, plan_from
 from jaxstyle.video.recipe import VideoRecipe, named
 from jaxstyle.weights.store import best_available
 
@@ -232,5 +232,6 @@ def replay_video(replay: Any, console: Console) -> int:
         raise JaxstyleError(f"{output}: this was {kind}, whose frames may differ in size; write the same "
                             "kind")
     source = None if replay.content is None else Path(replay.content)
+    data = located(data, made.resolve().parent)
     plan = plan_from(data, output, source, replay.style, replay.weights, replay.model)
     return produce(plan, console, force=replay.force)

@@ -22,7 +22,10 @@ from jaxstyle.references import References
 from jaxstyle.weights.store import sha256
 
 TEXT_KEY = "jaxstyle"
-FORMAT = "jaxstyle-run-1"
+FORMAT = "jaxstyle-run-2"
+"""Version 1 named inputs by their whole path on the maker's machine; it is still read."""
+NEAR = 5
+"""Folders up from a result to where its inputs are still said to lie beside it."""
 
 
 @pytree
@@ -55,10 +58,15 @@ def load_references(files: Files) -> References:
                       content_map=content_map, style_maps=style_maps)
 
 
-def manifest(recipe: Any, files: Files, weights: Weights, **outcome: Any) -> dict[str, Any]:
-    """Everything that made a result, ready for JSON; `outcome` adds what came of it."""
+def manifest(recipe: Any, files: Files, weights: Weights, *, beside: Path | None = None, **outcome: Any
+             ) -> dict[str, Any]:
+    """Everything that made a result, ready for JSON; `outcome` adds what came of it.
+
+    Args:
+      beside: the folder that the result goes into, which the names of inputs are relative to.
+    """
     def entry(path: str | None) -> dict[str, str] | None:
-        return None if path is None else {"path": str(Path(path).resolve()), "sha256": sha256(path)}
+        return None if path is None else {"path": name_from(path, beside), "sha256": sha256(path)}
 
     references: dict[str, Any] = {
         "content": entry(files.content), "styles": [entry(p) for p in files.styles],
@@ -70,7 +78,7 @@ def manifest(recipe: Any, files: Files, weights: Weights, **outcome: Any) -> dic
         "format": FORMAT,
         "recipe": to_json(recipe),
         "references": references,
-        "weights": identity(weights),
+        "weights": identity(weights, beside),
         "versions": versions(),
         "device": device_name(),
         **outcome,
@@ -83,14 +91,24 @@ def versions() -> dict[str, str]:
             **{name: version(name) for name in ("jaxstyle", "jax", "jaxlib", "jaxopt", "optax")}}
 
 
-def identity(weights: Weights) -> dict[str, str]:
-    """What a manifest says of weights: their name and hash."""
-    return {"name": absolute(weights.name), "sha256": weights.sha256}
+def identity(weights: Weights, beside: Path | None = None) -> dict[str, str]:
+    """What a manifest says of weights: their name (of a file see `name_from`) and hash."""
+    name = name_from(weights.name, beside) if weights.name.endswith(".safetensors") else weights.name
+    return {"name": name, "sha256": weights.sha256}
 
 
-def absolute(name: str) -> str:
-    """The name of weights as a later run elsewhere can find them: files by their whole path."""
-    return str(Path(name).resolve()) if name.endswith(".safetensors") else name
+def name_from(path: str, folder: Path | None) -> str:
+    """A file as a manifest names it: from the folder of the result where it lies in or beside that, else by
+    its name alone, so that nothing is said of the maker's machine."""
+    if folder is None:
+        return Path(path).name
+    whole, home = Path(path).resolve(), folder.resolve()
+    above = (home, *list(home.parents)[:NEAR])
+    near = next((parent for parent in above if whole.is_relative_to(parent)), None)
+    up = 0 if near is None else len(home.parts) - len(near.parts)
+    if near is None or near == Path(near.anchor):
+        return whole.name
+    return Path(*[".."] * up, whole.relative_to(near)).as_posix()
 
 
 def device_name() -> str:

@@ -30,6 +30,7 @@ from jaxstyle.sweeps.folder import (
     STATE,
     History,
     finite,
+    make_folder,
     write_json,
     write_result,
 )
@@ -144,7 +145,7 @@ def state_shape(weights: Weights, references: References, recipe: Recipe, stage:
 def chosen_width(runs: Sequence[Running], weights: Weights, options: Options, mesh: Mesh) -> int:
     """Lanes per batch over all devices."""
     if options.width is not None:
-        return options.width * mesh.devices.size
+        return min(options.width, -(-len(runs) // mesh.devices.size)) * mesh.devices.size
     return fitting_width(weights, [references_of(run.lane.files) for run in runs],
                          [run.lane.recipe for run in runs], mesh, options.memory)
 
@@ -179,7 +180,7 @@ def run_batch(runs: Sequence[Running], batch: Batch, resume: Lanes | None, optio
     began = last_save = time.monotonic()
     end, compile_seconds = until or batch.recipes.total_steps, 0.0
     for run in runs:
-        run.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(run.folder)
         write_json(run.folder / MANIFEST, {**run.record, "status": RUNNING,
                                            "fingerprint": fingerprint(run.record)})
     before, fresh = 0.0, resume is None

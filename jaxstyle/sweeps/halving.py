@@ -157,6 +157,7 @@ def tune(directory: Path, lane: Lane, *, count: int = 16, seed: int = 0, title: 
     mesh = mesh or lane_mesh()
     references_of.cache_clear()  # files may have changed since another search of this process
     weights = load_weights(lane.weights)
+    references_of(lane.files)  # nothing is written if a picture is damaged
     lane = Lane({}, for_sweeps(lane.recipe), lane.files, lane.weights)
     steps = rungs(lane.recipe.total_steps, count)
     runs = planned(directory, lane, weights, count, seed, steps, title, about)
@@ -204,7 +205,8 @@ def planned(directory: Path, lane: Lane, weights: Weights, count: int, seed: int
             raise holds_another(directory)
         lanes = [Lane(entry["labels"], recipe_from_json(recipe), lane.files, lane.weights)
                  for entry, recipe in zip(old["lanes"], search["recipes"])]
-    records = [manifest(each.recipe, each.files, weights, labels=dict(each.labels)) for each in lanes]
+    records = [manifest(each.recipe, each.files, weights, beside=lane_folder(directory, i),
+                        labels=dict(each.labels)) for i, each in enumerate(lanes)]
     write_plan(directory, lanes, records, title, about, more={"tune": search})
     return [Running(i, each, record, lane_folder(directory, i))
             for i, (each, record) in enumerate(zip(lanes, records))]

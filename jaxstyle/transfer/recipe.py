@@ -10,6 +10,9 @@ from jaxstyle.pytrees import pytree, static
 from jaxstyle.solvers import Lbfgs
 from jaxstyle.transfer.canvas import Pixels
 
+MAX_HISTORY = 1000
+MAX_SIZE, MAX_STEPS = 65_535, 1_000_000  # pixels a side that the formats of pictures hold
+
 
 @pytree
 class Stage:
@@ -26,8 +29,10 @@ class Stage:
 
     def __post_init__(self) -> None:
         one_of("stage by", self.by, ("longer", "shorter", "area"))
-        if (self.size is not None and self.size < 1) or self.steps < 1:
-            raise JaxstyleError(f"a stage needs size and steps of at least 1, not {self.size}, {self.steps}")
+        if self.size is not None and not 1 <= self.size <= MAX_SIZE:
+            raise JaxstyleError(f"size takes a number of pixels from 1 to {MAX_SIZE}, not {self.size}")
+        if not 1 <= self.steps <= MAX_STEPS:
+            raise JaxstyleError(f"steps takes a number from 1 to {MAX_STEPS}, not {self.steps}")
 
 
 @pytree
@@ -86,6 +91,12 @@ class Recipe:
 
     def __post_init__(self) -> None:
         one_of("precision", self.precision, ("float32", "tensorfloat32", "bfloat16"))
+        if not self.stages or not self.terms:
+            raise JaxstyleError("a recipe needs at least one stage and one term")
+        if not 0 < self.style_scale <= 16:
+            raise JaxstyleError(f"style_scale takes a number above 0, up to 16, not {self.style_scale}")
+        if not 1 <= getattr(self.solver, "history", 1) <= MAX_HISTORY:
+            raise JaxstyleError(f"solver.history takes a number from 1 to {MAX_HISTORY}")
         if self.rows is not None and (not isinstance(self.rows, int) or self.rows < 1):
             raise JaxstyleError(f"rows takes a whole number of at least 1, or none, not {self.rows}")
 

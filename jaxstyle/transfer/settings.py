@@ -40,7 +40,7 @@ def solver_named(name: str) -> Any:
 
 def parse(text: str, old: Any) -> Any:
     """The value that a text stands for where `old` stood."""
-    if isinstance(old, tuple):
+    if isinstance(old, tuple) or (old is None and "," in text):
         return tuple(scalar(item) for item in text.strip("()[]").split(",") if item.strip())
     return text if isinstance(old, str) else scalar(text)
 
