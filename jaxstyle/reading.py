@@ -10,13 +10,12 @@ import json
 import os
 import stat
 from collections.abc import Iterable
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
 import msgspec
 
 from jaxstyle.errors import JaxstyleError
 
-T = TypeVar("T")
 MAX_BYTES = 256 * 2**20
 """Of a file of JSON, far above any that is written here."""
 MAX_DEPTH = 32
@@ -72,7 +71,7 @@ def read_bounded(path: str | os.PathLike, most: int = MAX_BYTES) -> bytes:
     return data
 
 
-def parsed(text: bytes | str, form: type[T] | Any, what: str) -> T:
+def parsed(text: bytes | str, form: Any, what: str) -> Any:
     """The value that JSON text stands for, if it has the form of `form` (types, TypedDicts, bounds in
     `Annotated`; further keys are allowed).
 
@@ -91,7 +90,7 @@ def parsed(text: bytes | str, form: type[T] | Any, what: str) -> T:
     return checked(data, form, what)
 
 
-def checked(data: Any, form: type[T] | Any, what: str) -> T:
+def checked(data: Any, form: Any, what: str) -> Any:
     """`data` itself, if it has the form of `form`; see `parsed`."""
     if too_deep([data]):
         raise JaxstyleError(f"{what}: is nested deeper than {MAX_DEPTH} levels")

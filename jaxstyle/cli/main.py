@@ -15,17 +15,20 @@ from jaxstyle.errors import JaxstyleError
 
 COMMANDS = {
     "stylize": ("stylize.Stylize", "Paint a photo in the style of one or more paintings."),
-    "doodle": ("doodle.Doodle", "Paint a picture from a map and a painting alone, without a photo."),
-    "maps": ("maps.MapsCommand", "Semantic maps: check them, or make them automatically."),
+    "doodle": ("doodle.Doodle", "Turn a map of flat colours into a painting: every region takes after the "
+                               "same colour's in a painting."),
+    "maps": ("maps.MapsCommand", "Semantic maps: check hand-made ones, or make them from the pictures."),
     "sweep": ("sweep.Sweep", "Make many pictures at once: every combination of the settings that --vary "
                              "names."),
     "tune": ("tune.Tune", "Search weights: many strengths and layer weights at once, the worse half stopped "
                           "again and again."),
-    "video": ("video.Video", "Stylise a video, frame after frame, held still where the film is."),
-    "train": ("train.Train", "Train a fast network: paintings and a folder of photos become a model."),
+    "video": ("video.Video", "Paint a video in the style of a painting, frame after frame, without flicker."),
+    "train": ("train.Train", "Train a fast network: paintings and a folder of photos become a model for "
+                             "`jaxstyle apply`."),
     "apply": ("apply.Apply", "Restyle pictures with a trained network, in milliseconds each."),
-    "models": ("models.Models", "List the fast networks that apply finds by name."),
-    "export": ("export.Export", "Write a fast network for other programs: StableHLO, ONNX, half precision."),
+    "models": ("models.Models", "List the fast networks that `jaxstyle apply` finds by name, one per line."),
+    "export": ("export.Export", "Write a fast network for other programs: .stablehlo, .onnx, or a "
+                                ".safetensors file (half precision)."),
     "report": ("sweep.Report", "Make the report of a sweep again from its folder, finished or not."),
     "replay": ("replay.Replay", "Make a picture again from the manifest that it carries: bit-identical on "
                                 "the same machine."),

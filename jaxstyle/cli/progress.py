@@ -48,7 +48,8 @@ def shown(snapshots: Iterable[Snapshot], recipe: Recipe, console: Console) -> It
             return task, time.monotonic(), 0
 
         tasks: dict[int, tuple[TaskID, float, int]] = {}
-        logged, waiting, iterator = time.monotonic(), began(0), iter(snapshots)
+        waiting: tuple[TaskID, float, int] | None = began(0)
+        logged, iterator = time.monotonic(), iter(snapshots)
         while (snapshot := next(iterator, None)) is not None:
             if snapshot.stage not in tasks:
                 if waiting is None or (snapshot.stage and not tasks):  # resumed in a later stage

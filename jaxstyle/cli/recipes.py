@@ -51,7 +51,7 @@ def lines(recipe: Recipe) -> dict[str, tuple[str, str]]:
 
 def settings_of(node: Any, prefix: str) -> dict[str, tuple[str, str]]:
     """The settings below a part of a recipe; lists of numbers or names are one setting."""
-    found = {}
+    found: dict[str, tuple[str, str]] = {}
     for name, child in children(node).items():
         path = f"{prefix}{name}"
         plain = isinstance(child, tuple) and not any(map(children, child))

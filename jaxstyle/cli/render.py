@@ -239,7 +239,7 @@ class Keeper:
         job = self.job
         record = manifest(self.recipe, job.files, job.weights, beside=path.parent,
                           keep_alpha=job.keep_alpha, **outcome)
-        mask = None if self.alpha is None else resize_to(self.alpha, *image.shape[:2])
+        mask = None if self.alpha is None else resize_to(self.alpha, image.shape[0], image.shape[1])
         text = {TEXT_KEY: json.dumps(record)}
         save(path, jnp.clip(image, 0, 1), alpha=mask, text=text, overwrite=overwrite)
 

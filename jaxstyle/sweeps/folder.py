@@ -139,7 +139,7 @@ def write_plan(directory: Path, lanes: Sequence[Lane], records: Sequence[Mapping
     write_json(directory / MANIFEST, {
         "format": FORMAT, "title": title, "about": about, "status": RUNNING,
         "axes": axes_of([lane.labels for lane in lanes]), "varied": varied_paths(lanes), "lanes": entries,
-        "created": (old or {}).get("created", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())),
+        "created": old["created"] if old else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "versions": records[0]["versions"], "device": records[0]["device"], "devices": jax.device_count(),
         **(more or {}),
     })

@@ -198,7 +198,8 @@ def planned(directory: Path, lane: Lane, weights: Weights, count: int, seed: int
     old = held_plan(directory)
     if old is None:
         lanes = candidates(weights, lane, count, seed)
-        search = {"asked": asked, "recipes": [to_json(each.recipe) for each in lanes], "rungs": []}
+        search: Mapping[str, Any] = {"asked": asked,
+                                     "recipes": [to_json(each.recipe) for each in lanes], "rungs": []}
     else:
         search = old.get("tune", {})
         if search.get("asked") != asked:
@@ -251,7 +252,8 @@ def lane_steps(steps: Sequence[int], count: int) -> int:
 
 def write_rung(directory: Path, rung: Rung) -> None:
     """Add a rung to the plan."""
-    search = (held_plan(directory) or {})["tune"]
+    plan: Any = held_plan(directory)
+    search = plan["tune"]
     points = {str(i): [finite(cost) for cost in point] for i, point in rung.points.items()}
     entry = {"step": rung.step, "ran": rung.ran, "points": points, "kept": rung.kept}
     update_plan(directory, tune={**search, "rungs": [*search["rungs"], entry]})
@@ -267,7 +269,7 @@ def read_rungs(directory: Path) -> list[Rung]:
     if plan is None or "tune" not in plan:
         raise JaxstyleError(f"{directory}: holds no search; make one with jaxstyle tune")
     return [Rung(entry["step"], tuple(entry["ran"]),
-                 {int(i): (NOWHERE if None in point else (point[0], point[1]))
+                 {int(i): NOWHERE if point[0] is None or point[1] is None else (point[0], point[1])
                   for i, point in entry["points"].items()}, tuple(entry["kept"]))
             for entry in plan["tune"]["rungs"]]
 

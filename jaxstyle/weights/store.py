@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -250,4 +250,4 @@ def digest(path: str | os.PathLike, algorithm: str) -> str:
       JaxstyleError: see `open_regular`.
     """
     with open_regular(path) as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
+        return hashlib.file_digest(cast(Any, file), algorithm).hexdigest()

@@ -65,7 +65,7 @@ TORCH_NAMES: dict[str, Any] = {
     "torch.Size": tuple,
     **{f"torch.{kind}": kind for kind in STORAGES},
 }
-_numpys = np.zeros(1).__reduce__()[0]
+_numpys: Any = np.zeros(1).__reduce__()[0]
 
 
 def _reconstruct(kind: Any, shape: Any, dtype: Any) -> np.ndarray:
