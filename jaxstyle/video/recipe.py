@@ -61,7 +61,7 @@ def with_video_size(recipe: VideoRecipe, size: int) -> VideoRecipe:
                             "following": presets.with_size(recipe.following, size)})
 
 
-QUICK = VideoRecipe(first=presets.DEFAULT, following=consistent(presets.DEFAULT, 300.0, 30))
+QUICK = VideoRecipe(first=presets.DEFAULT, following=consistent(presets.DEFAULT, 100.0, 30))
 """Ours: the default recipe for a first frame, then 30 steps for each."""
 
 LONG_TERM = replace(QUICK, {"offsets": (1, 2, 4)})
