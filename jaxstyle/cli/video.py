@@ -97,8 +97,9 @@ class Video:
         """The named recipe with the short flags and settings applied, to first and following frames alike."""
         recipe = named(self.recipe)
         first = {path: text for path, text in settings.items() if not path.startswith("terms.temporal")}
+        after = {path: text for path, text in settings.items() if not path.startswith("stages")}
         changes: dict[str, Any] = {"first": override(recipe.first, first),
-                                   "following": override(recipe.following, settings)}
+                                   "following": override(recipe.following, after)}
         if self.seed is not None:
             changes = {name: replace(one, {"seed": self.seed}) for name, one in changes.items()}
         if self.steps is not None:
