@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 from jaxstyle.transfer.loop import Snapshot
 from jaxstyle.transfer.recipe import Recipe
@@ -21,12 +21,31 @@ def losses_line(snapshot: Snapshot) -> str:
     return " ".join(f"{name} {values[-1]:.3g}" for name, values in snapshot.losses.items())
 
 
-def shown(snapshots: Iterable[Snapshot], recipe: Recipe, console: Console) -> Iterator[Snapshot]:
-    """Passes snapshots on, and shows each: stage, step, losses, seconds per step, time left."""
+def time_left(recipe: Recipe, stage: int, step: int, pace: float) -> float:
+    """Seconds that a run still takes when its stage takes `pace` seconds per step.
+
+    A later stage's steps take longer in proportion to its pixels.
+    """
+    own = recipe.stages[stage].size
+    later = sum(each.steps * (each.size / own) ** 2 if each.size and own else each.steps
+                for each in recipe.stages[stage + 1 :])
+    return pace * (recipe.stages[stage].steps - step + later)
+
+
+def span(seconds: float) -> str:
+    """A time for people: "40 s", "12 min", "3.2 h"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def shown(snapshots: Iterable[Snapshot], recipe: Recipe, console: Console
+          ) -> Iterator[tuple[Snapshot, float | None]]:
+    """Passes snapshots on with the seconds left in all, and shows each: stage, step, losses, pace."""
     columns = (
         TextColumn("{task.description}"), BarColumn(bar_width=24),
         TextColumn("{task.completed:.0f}/{task.total:.0f}"), TextColumn("{task.fields[pace]}"),
-        TimeRemainingColumn(compact=True), TextColumn("[dim]{task.fields[losses]}"),
+        TextColumn("[dim]{task.fields[losses]}"),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal, refresh_per_second=4) as bar:
         tasks: dict[int, tuple] = {}
@@ -38,7 +57,11 @@ def shown(snapshots: Iterable[Snapshot], recipe: Recipe, console: Console) -> It
                 tasks[snapshot.stage] = (task, time.monotonic(), snapshot.step)
             task, began, first = tasks[snapshot.stage]
             done = snapshot.step - first
-            pace = f"{(time.monotonic() - began) / done:.2f} s/step" if done else ""
+            seconds = (time.monotonic() - began) / done if done else None
+            left, pace = None, ""
+            if seconds is not None:
+                left = time_left(recipe, snapshot.stage, snapshot.step, seconds)
+                pace = f"{seconds:.2f} s/step, {span(left)} left in all"
             line = losses_line(snapshot)
             bar.update(task, completed=snapshot.step, pace=pace, losses=line)
             last = snapshot.step == snapshot.steps
@@ -46,4 +69,4 @@ def shown(snapshots: Iterable[Snapshot], recipe: Recipe, console: Console) -> It
                 logged = time.monotonic()
                 console.print(f"stage {snapshot.stage + 1}/{len(recipe.stages)} "
                               f"step {snapshot.step}/{snapshot.steps} {pace} {line}", soft_wrap=True)
-            yield snapshot
+            yield snapshot, left

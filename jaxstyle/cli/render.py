@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from rich.console import Console
 
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.cli.interrupts import Interrupted, noting_signals
+from jaxstyle.cli.preview import Live
 from jaxstyle.cli.progress import shown
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.files import load_alpha, save
@@ -51,6 +54,7 @@ class Job:
       as_it_was: a replay, which runs the recipe as it is, whatever it needs.
       resume: go on from the state that an interrupted run left beside `output`.
       devices: over which the image is split; save_seconds: how often the state is saved.
+      live: a page to show it on, whose button stops it as Ctrl-C does.
     """
 
     weights: Weights
@@ -65,6 +69,7 @@ class Job:
     as_it_was: bool = False
     resume: bool = False
     save_seconds: float = 30.0
+    live: Live | None = None
 
 
 def state_folder(output: Path) -> Path:
@@ -226,11 +231,17 @@ def render(job: Job, console: Console) -> int:
         running = stylize_iter(job.weights, job.references, recipe, every=job.every, devices=job.devices,
                                resume=None if earlier is None else snapshot_from(earlier, recipe))
         snapshot = None
-        for snapshot in shown(running, recipe, console):
+        for snapshot, left in shown(running, recipe, console):
             if snapshot.step <= 1:  # a program was made just before
                 trim()
             if job.every and snapshot.step and keeper.steps(snapshot) % job.every == 0:
                 keeper.picture(snapshot_path(job.output, keeper.steps(snapshot)), snapshot)
+            if job.live is not None:
+                job.live.update(keeper.steps(snapshot), snapshot.loss,
+                                {job.output.name: partial(getattr, snapshot, "image")}, left=left,
+                                steps=recipe.total_steps)
+                if job.live.stop.is_set():
+                    interrupted.signal = signal.SIGINT
             if interrupted:
                 break
             keeper.state(snapshot)
@@ -244,6 +255,8 @@ def finished(keeper: Keeper, snapshot: Snapshot, interrupted: Interrupted, conso
     """Writes the result and says so; returns the exit code."""
     output = keeper.job.output
     outcome = keeper.picture(output, snapshot, "interrupted" if interrupted else "finished")
+    if keeper.job.live is not None:
+        keeper.job.live.end("interrupted" if interrupted else "finished")
     if interrupted:
         keeper.state(snapshot, now=True)
         state = "interrupted (the same command with --resume goes on): the best image so far"
@@ -268,5 +281,5 @@ def snapshot_from(earlier: Checkpoint, recipe: Recipe) -> Snapshot:
     """The snapshot that a state was saved of."""
     search, first = earlier.state
     stage = earlier.about["stage"]
-    return Snapshot(image=first, search=search, first=first, losses={}, stage=stage,
+    return Snapshot(picture=first, search=search, first=first, losses={}, stage=stage,
                     step=earlier.about["step"], steps=recipe.stages[stage].steps)

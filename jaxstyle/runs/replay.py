@@ -15,6 +15,7 @@ from jaxstyle.pytrees import from_json
 from jaxstyle.runs.manifest import FORMAT, TEXT_KEY, Files
 from jaxstyle.solvers import SOLVERS
 from jaxstyle.transfer.canvas import CANVASES
+from jaxstyle.transfer.controls import CONTROLS
 from jaxstyle.transfer.recipe import Recipe, Stage, Start
 from jaxstyle.weights.store import load_weights, sha256
 
@@ -25,7 +26,7 @@ def recipe_from_json(data: Any) -> Recipe:
     Raises:
       JaxstyleError: it is not a recipe, or one with terms or settings that this version does not know.
     """
-    recipe = from_json(data, (Recipe, Stage, Start, *CANVASES, *TERMS, *SOLVERS))
+    recipe = from_json(data, (Recipe, Stage, Start, *CANVASES, *CONTROLS, *TERMS, *SOLVERS))
     if not isinstance(recipe, Recipe):
         raise JaxstyleError("this is not a recipe")
     return recipe
@@ -71,12 +72,12 @@ def recorded_files(data: Mapping[str, Any], given: Files, beside: Path) -> Files
             raise JaxstyleError(f"{found}: is not the file that was used (its SHA-256 differs)")
         return str(found)
 
-    def find_all(key: str, overrides: tuple[str, ...], option: str) -> tuple[str, ...]:
+    def find_all(key: str, overrides: tuple[str | None, ...], option: str) -> tuple[Any, ...]:
         entries = recorded.get(key, [])
         if overrides and len(overrides) != len(entries):
             raise JaxstyleError(f"the picture was made from {len(entries)} {key.replace('_', ' ')}, "
                                 f"not {len(overrides)}")
-        return tuple(str(find(entry, override, option))
+        return tuple(find(entry, override, option)
                      for entry, override in zip(entries, overrides or (None,) * len(entries)))
 
     return Files(
@@ -85,6 +86,11 @@ def recorded_files(data: Mapping[str, Any], given: Files, beside: Path) -> Files
         start=find(recorded["start"], given.start, "--start"),
         content_map=find(recorded.get("content_map"), given.content_map, "--content-map"),
         style_maps=find_all("style_maps", given.style_maps, "--style-map"),
+        regions=find_all("regions", given.regions, "--region"),
+        style_regions=find_all("style_regions", given.style_regions, "--style-mask"),
+        content_mask=find(recorded.get("content_mask"), given.content_mask, "--content-mask"),
+        strength_mask=find(recorded.get("strength_mask"), given.strength_mask, "--strength-mask"),
+        feather=recorded.get("feather", Files().feather),
     )
 
 
