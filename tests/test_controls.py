@@ -148,7 +148,8 @@ def test_patches_come_from_the_style_of_their_region():
 
 
 @pytest.mark.parametrize("style", [
-    Patches(layers=("relu1_1",), layer_weights=(1.0,)), Neighbours(layers=("relu1_1",), layer_weights=(1.0,))])
+    Patches(layers=("relu1_1",), layer_weights=(1.0,)),
+    Neighbours(layers=("relu1_1",), layer_weights=(1.0,))])
 def test_regions_of_terms_that_match(style):
     recipe = tiny_recipe(2)
     recipe = dataclasses.replace(recipe, terms={"content": recipe.terms["content"], "style": style})

@@ -14,7 +14,7 @@ from rich.console import Console
 from jaxstyle.cli.render import Job, render, state_folder
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.decode import opened
-from jaxstyle.images.folder import PICTURES
+from jaxstyle.images.folder import is_picture
 from jaxstyle.runs.manifest import manifest
 from jaxstyle.runs.replay import read_manifest
 
@@ -34,7 +34,7 @@ def photos_in(place: Path) -> list[Path]:
     """
     pattern = str(place / "*") if place.is_dir() else str(place)
     found = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
-    photos = [path for path in found if path.is_file() and path.suffix.lower() in PICTURES]
+    photos = [path for path in found if is_picture(path)]
     if not photos:
         where = "in this folder" if place.is_dir() else "of this name"
         raise JaxstyleError(f"{place}: there are no pictures {where}")
