@@ -27,9 +27,11 @@ PHOTO = Recipe(
     stages=(Stage(size=512, steps=100, without=("matting",)), Stage(size=512, steps=150)),
     pooling="average",
     smoothing=LocalAffine(),
+    photo_gradients=0.8,
 )
 """Ours, after Luan, Paris, Shechtman & Bala 2017: a pass for the style alone, a second one that keeps every
-small piece an affine function of the photo's colours, and a last smoothing along the photo.
+small piece an affine function of the photo's colours, and a last smoothing along the photo. As the smoothing
+blurs what is finer than its windows, the photo's fine gradients are put back (Mechrez et al. 2017).
 
 With semantic maps (--content-map, --style-map) the Gram matrices are those of each class, as in the paper.
 Deviations: losses are relative to their targets and the matting energy is a mean over the image, so that λ
