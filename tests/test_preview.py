@@ -23,7 +23,7 @@ BEGUN = View(title="photo.jpg", steps=10, references={"photo": PHOTO, "painting"
 
 def ask(live, path, data=None, **headers):
     request = urllib.request.Request(live.address + path, data=data, headers=headers)
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return answer.read(), answer.headers
 
 
