@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import jax
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from jaxstyle.runs.manifest import device_name
 from jaxstyle.sweeps.batches import Progress as SweepProgress
@@ -32,12 +32,31 @@ def cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: max(0, width - 1)] + "…"
 
 
-def shown(snapshots: Iterable[Snapshot], recipe: Recipe, console: Console) -> Iterator[Snapshot]:
-    """Passes snapshots on, and shows each: stage, step, losses, seconds per step, time left."""
+def time_left(recipe: Recipe, stage: int, step: int, pace: float) -> float:
+    """Seconds that a run still takes when its stage takes `pace` seconds per step.
+
+    A later stage's steps take longer in proportion to its pixels.
+    """
+    own = recipe.stages[stage].size
+    later = sum(each.steps * (each.size / own) ** 2 if each.size and own else each.steps
+                for each in recipe.stages[stage + 1 :])
+    return pace * (recipe.stages[stage].steps - step + later)
+
+
+def span(seconds: float) -> str:
+    """A time for people: "40 s", "12 min", "3.2 h"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def shown(snapshots: Iterable[Snapshot], recipe: Recipe, console: Console
+          ) -> Iterator[tuple[Snapshot, float | None]]:
+    """Passes snapshots on with the seconds left in all, and shows each: stage, step, losses, pace."""
     columns = (
         TextColumn("{task.description}", markup=False), BarColumn(bar_width=16),
         TextColumn("{task.completed:.0f}/{task.fields[of]}"), TextColumn("{task.fields[pace]}"),
-        TimeRemainingColumn(compact=True), TextColumn("{task.fields[losses]}", style="dim", markup=False),
+        TextColumn("{task.fields[losses]}", style="dim", markup=False),
     )
     room, stages = console.width - OTHER_COLUMNS, len(recipe.stages)
     with Progress(*columns, console=console, disable=not console.is_terminal, refresh_per_second=4) as bar:
@@ -59,7 +78,9 @@ def shown(snapshots: Iterable[Snapshot], recipe: Recipe, console: Console) -> It
                 waiting = None
             task, start, first = tasks[snapshot.stage]
             done = snapshot.step - first
-            pace = f"{(time.monotonic() - start) / done:.2f} s/step" if done else ""
+            seconds = (time.monotonic() - start) / done if done else None
+            left = None if seconds is None else time_left(recipe, snapshot.stage, snapshot.step, seconds)
+            pace = "" if seconds is None or left is None else f"{seconds:.2f} s/step {span(left)} left"
             line = losses_line(snapshot, recipe)
             bar.update(task, total=snapshot.steps, completed=snapshot.step, pace=pace, losses=cut(line, room))
             last = snapshot.step == snapshot.steps
@@ -67,7 +88,7 @@ def shown(snapshots: Iterable[Snapshot], recipe: Recipe, console: Console) -> It
                 logged = time.monotonic()
                 console.print(f"stage {snapshot.stage + 1}/{stages} step {snapshot.step}/{snapshot.steps} "
                               f"{pace} {line}")
-            yield snapshot
+            yield snapshot, left
             if last and snapshot.stage + 1 < stages and waiting is None:
                 waiting = began(snapshot.stage + 1)
 

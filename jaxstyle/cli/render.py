@@ -6,10 +6,12 @@ import itertools
 import json
 import math
 import os
+import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from rich.console import Console
 
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.cli.interrupts import Interrupted, last_words, noting_signals
+from jaxstyle.cli.preview import Live
 from jaxstyle.cli.progress import shown
 from jaxstyle.cli.terminal import marked
 from jaxstyle.errors import JaxstyleError
@@ -58,6 +61,7 @@ class Job:
       resume: go on from the state that an interrupted run left beside `output`.
       force: `output` may be replaced (by a resumed run too, whose own picture it is).
       devices: over which the image is split; save_seconds: how often the state is saved.
+      live: a page to show it on, whose button stops it as Ctrl-C does.
     """
 
     weights: Weights
@@ -73,6 +77,7 @@ class Job:
     resume: bool = False
     force: bool = False
     save_seconds: float = 30.0
+    live: Live | None = None
 
 
 LONGEST_NAME = 200
@@ -264,6 +269,16 @@ class Keeper:
         there = state_folder(self.job.output).is_dir()
         return " (the same command with --resume goes on)" if there else ""
 
+    def show(self, at: Snapshot, left: float | None, interrupted: Interrupted) -> None:
+        """Show a snapshot on the live page, if there is one; its button stops the run as Ctrl-C does."""
+        live = self.job.live
+        if live is None:
+            return
+        live.update(self.steps(at), at.loss, {self.job.output.name: partial(getattr, at, "image")}, left=left,
+                    steps=self.recipe.total_steps)
+        if live.stop.is_set():
+            interrupted.signal = signal.SIGINT
+
     def state(self, at: Snapshot, now: bool = False) -> None:
         """Save the state if it is time to, or `now`."""
         if at.step and (now or time.monotonic() - self.saved >= self.job.save_seconds):
@@ -288,12 +303,13 @@ def render(job: Job, console: Console) -> int:
         running = stylize_iter(job.weights, job.references, recipe, every=job.every, devices=job.devices,
                                resume=None if earlier is None else snapshot_from(earlier, recipe))
         with last_words(lambda: finished(keeper, snapshot, interrupted, console)):
-            for snapshot in shown(running, recipe, console):
+            for snapshot, left in shown(running, recipe, console):
                 keeper.reached(snapshot)
                 if snapshot.step <= 1:  # a program was made just before
                     trim()
                 if job.every and snapshot.step and keeper.steps(snapshot) % job.every == 0:
                     keeper.picture(snapshot_path(job.output, keeper.steps(snapshot)), snapshot)
+                keeper.show(snapshot, left, interrupted)
                 if interrupted:
                     break
                 keeper.state(snapshot)
@@ -313,6 +329,8 @@ def finished(keeper: Keeper, snapshot: Snapshot | None, interrupted: Interrupted
             console.print("interrupted before the first step; nothing was written")
             return interrupted.code
         output = keeper.result(snapshot, "interrupted" if interrupted else "finished")
+        if keeper.job.live is not None:
+            keeper.job.live.end("interrupted" if interrupted else "finished")
         outcome, stage = keeper.outcome, keeper.recipe.stages[snapshot.stage]
         if interrupted:
             goes_on = keeper.keep_for_later(snapshot)
@@ -344,5 +362,5 @@ def snapshot_from(earlier: Checkpoint, recipe: Recipe) -> Snapshot:
     """The snapshot that a state was saved of."""
     search, first = earlier.state
     stage = earlier.about["stage"]
-    return Snapshot(image=first, search=search, first=first, losses={}, stage=stage,
+    return Snapshot(picture=first, search=search, first=first, losses={}, stage=stage,
                     step=earlier.about["step"], steps=recipe.stages[stage].steps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,10 @@ from tyro.conf import Positional, UseAppendAction, arg
 from jaxstyle.cli.interrupts import last_words
 from jaxstyle.cli.maps import MapOptions, sweep_maps
 from jaxstyle.cli.progress import show_sweep
+from jaxstyle.cli.regions import parse_regions
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.folder import pictures
+from jaxstyle.images.masks import FEATHER
 from jaxstyle.metrics.strength import Balance, measure_balance, with_strength
 from jaxstyle.pytrees import replace
 from jaxstyle.runs.manifest import Files
@@ -25,6 +28,7 @@ from jaxstyle.sweeps.memory import fitting_lanes
 from jaxstyle.sweeps.plan import MAX_LANES, Axis, Lane, Point, axis_from, plan, zipped
 from jaxstyle.sweeps.runner import run_sweep
 from jaxstyle.transfer import presets
+from jaxstyle.transfer.controls import by_region
 from jaxstyle.transfer.memory import changes, mebibytes, parse_size
 from jaxstyle.transfer.platform import use_host_devices
 from jaxstyle.transfer.recipe import Recipe
@@ -68,6 +72,10 @@ class Sweep:
     """auto: make maps for every photo with its paintings by clustering what they look like (kept in DIR)."""
     no_maps: bool = False
     """Leave maps aside that lie beside the pictures as PHOTO_sem.png and PAINTING_sem.png."""
+    region: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="MASK=PAINTING")] = ()
+    """Paint where a mask is white, from its own painting; what no mask covers is painted from PAINTING."""
+    feather: Annotated[float, arg(metavar="SHARE")] = FEATHER
+    """How soft the edges of masks are made, as a share of the longer side."""
     together: bool = False
     """Use all paintings in every lane (blended) instead of one after the other."""
     recipe: Annotated[str, arg(metavar="NAME")] = "default"
@@ -140,6 +148,7 @@ class Sweep:
         if self.seeds is not None and not 1 <= self.seeds <= MAX_LANES:
             raise JaxstyleError(f"--seeds takes a number of 1 to {MAX_LANES:,}")
         base = override(self.sized(presets.named(self.recipe)), dict(settings))
+        base = by_region(base) if self.region else base
         axes = [axis_from(text, base) for text in self.vary]
         if self.zip:
             axes.append(zipped([axis_from(text, base) for text in self.zip]))
@@ -151,9 +160,28 @@ class Sweep:
         if self.content_map or self.style_map:
             files = with_maps(files, self.content_map, dict(zip(map(str, paintings), self.style_map)))
         files = sweep_maps(files, base, weights, MapOptions(self.maps, self.no_maps, True), self.output)
-        return plan(base, axes, files, weights, settings=settings, sized=self.sized,
-                    keep_solver=self.keep_solver, strengthen=strengthener(weights), strength=self.strength,
-                    translate=lambda recipe: translated(recipe, load_weights(weights)))
+        if self.region:
+            files = self.with_regions(files)
+        lanes = plan(base, axes, files, weights, settings=settings, sized=self.sized,
+                     keep_solver=self.keep_solver, strengthen=strengthener(weights), strength=self.strength,
+                     translate=lambda recipe: translated(recipe, load_weights(weights)))
+        if not self.region:
+            return lanes
+        return [dataclasses.replace(lane, recipe=by_region(lane.recipe)) for lane in lanes]
+
+    def with_regions(self, files: Mapping[str, Mapping[str, Files]]) -> dict[str, dict[str, Files]]:
+        """The files with the regions' paintings before the painting of the rest.
+
+        Raises:
+          JaxstyleError: regions that cannot be read, or a rest that is given twice.
+        """
+        styles, masks = parse_regions(self.region)
+        if None in masks or self.together:
+            raise JaxstyleError("with --region the rest is painted from PAINTING; leave out --together and "
+                                "--region rest=…")
+        return {photo: {name: replace(given, {"styles": (*styles, *given.styles), "regions": (*masks, None),
+                                              "feather": self.feather}) for name, given in some.items()}
+                for photo, some in files.items()}
 
     def sized(self, recipe: Recipe) -> Recipe:
         """The recipe with the short flags applied."""

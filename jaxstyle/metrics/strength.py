@@ -31,6 +31,7 @@ from jaxstyle.pytrees import replace
 from jaxstyle.references import References
 from jaxstyle.solvers import ArmijoLbfgs, begin_search, search_step
 from jaxstyle.solvers.iterate import Box
+from jaxstyle.transfer.controls import prepared
 from jaxstyle.transfer.inputs import sized
 from jaxstyle.transfer.objective import Terms, objective, targets
 from jaxstyle.transfer.program import network_for
@@ -92,7 +93,7 @@ def measure_balance(weights: Weights, references: References, recipe: Recipe, st
     fits = last.size is not None and last.size <= size
     small = last if fits else Stage(size=size, steps=last.steps, by=last.by)
     network = network_for(weights, recipe)
-    given = sized(references, small, recipe.style_scale)
+    given = prepared(sized(references, small, recipe.style_scale), recipe)
     layers = layers_to_measure(network, recipe)
     found = jax.device_get(trade_offs(network, given, content, style, GRID, steps, layers,
                                       getattr(recipe.solver, "box", None)))
@@ -102,7 +103,7 @@ def measure_balance(weights: Weights, references: References, recipe: Recipe, st
         raise JaxstyleError("the style terms do not move the photo: no strength can be measured")
     factors = found["factors"]
     if not fits:
-        full = sized(references, last, recipe.style_scale)
+        full = prepared(sized(references, last, recipe.style_scale), recipe)
         factors = factors * growth_with_size(network, given, full, content, style, found["image"],
                                              recipe.rows)
     return Balance(*rising(strengths[good], factors[good]))

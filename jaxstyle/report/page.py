@@ -91,8 +91,8 @@ def lane_data(sweep: SweepRecord, lane: LaneRecord, embed: bool) -> dict[str, An
         return {"full": full, "small": data_uri(small, 85), "width": rgb.width, "height": rgb.height}
 
     record = lane.manifest
-    keep = ("loss", "parts", "distances", "seconds", "compile_seconds", "batch_seconds", "lanes_in_batch",
-            "steps", "failures", "reason", "device")
+    keep = ("loss", "parts", "distances", "distortion", "seconds", "compile_seconds", "batch_seconds",
+            "lanes_in_batch", "steps", "failures", "reason", "device")
     settings = {}
     if "recipe" in record:
         settings = {path: str(value) for path, value in paths(recipe_from_json(record["recipe"])).items()}

@@ -16,6 +16,7 @@ from jaxstyle.runs.manifest import FORMAT, TEXT_KEY, Files
 from jaxstyle.runs.schema import Headed, Manifest
 from jaxstyle.solvers import SOLVERS
 from jaxstyle.transfer.canvas import CANVASES
+from jaxstyle.transfer.controls import CONTROLS
 from jaxstyle.transfer.recipe import Recipe, Stage, Start
 from jaxstyle.weights.store import available, load_weights, sha256
 
@@ -30,7 +31,7 @@ def recipe_from_json(data: Any) -> Recipe:
         raise JaxstyleError("recipe: this is not one")
     if too_deep([data]):
         raise JaxstyleError("recipe: is nested too deep")
-    recipe = from_json(data, (Recipe, Stage, Start, *CANVASES, *TERMS, *SOLVERS))
+    recipe = from_json(data, (Recipe, Stage, Start, *CANVASES, *CONTROLS, *TERMS, *SOLVERS))
     parts = {"solver": (recipe.solver, SOLVERS), "canvas": (recipe.canvas, CANVASES),
              "start": (recipe.start, (Start,)),
              **{f"stages.{i}": (stage, (Stage,)) for i, stage in enumerate(recipe.stages)},
@@ -88,12 +89,12 @@ def recorded_files(data: Mapping[str, Any], given: Files, beside: Path) -> Files
                                 f"where that is with {option} FILE")
         return str(right)
 
-    def find_all(key: str, overrides: tuple[str, ...], option: str) -> tuple[str, ...]:
+    def find_all(key: str, overrides: tuple[str | None, ...], option: str) -> tuple[Any, ...]:
         entries = recorded.get(key, [])
         if overrides and len(overrides) != len(entries):
             raise JaxstyleError(f"the picture was made from {len(entries)} {key.replace('_', ' ')}, "
                                 f"not {len(overrides)}")
-        return tuple(str(find(entry, override, option))
+        return tuple(find(entry, override, option)
                      for entry, override in zip(entries, overrides or (None,) * len(entries)))
 
     files = Files(
@@ -102,6 +103,11 @@ def recorded_files(data: Mapping[str, Any], given: Files, beside: Path) -> Files
         start=find(recorded.get("start"), given.start, "--start"),
         content_map=find(recorded.get("content_map"), given.content_map, "--content-map"),
         style_maps=find_all("style_maps", given.style_maps, "--style-map"),
+        regions=find_all("regions", given.regions, "--region"),
+        style_regions=find_all("style_regions", given.style_regions, "--style-mask"),
+        content_mask=find(recorded.get("content_mask"), given.content_mask, "--content-mask"),
+        strength_mask=find(recorded.get("strength_mask"), given.strength_mask, "--strength-mask"),
+        feather=recorded.get("feather", Files().feather),
     )
     if missing:
         raise JaxstyleError(f"not beside the picture, nor where they were: {', '.join(missing)}; say where "

@@ -17,6 +17,8 @@ from jax.sharding import Mesh
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.images.files import save
 from jaxstyle.metrics.distances import measured
+from jaxstyle.metrics.distortion import distortion
+from jaxstyle.ops.resize import resize_to
 from jaxstyle.pytrees import stack
 from jaxstyle.references import References
 from jaxstyle.runs.checkpoints import Checkpoint, restore_checkpoint, save_checkpoint
@@ -36,6 +38,7 @@ from jaxstyle.sweeps.folder import (
 )
 from jaxstyle.sweeps.plan import Lane
 from jaxstyle.sweeps.program import Batch, Lanes, living, pictures, place, run_lanes
+from jaxstyle.transfer.controls import finished
 from jaxstyle.transfer.memory import program_shapes
 from jaxstyle.transfer.program import State
 from jaxstyle.transfer.recipe import Recipe
@@ -208,11 +211,16 @@ def run_batch(runs: Sequence[Running], batch: Batch, resume: Lanes | None, optio
                     "batch_seconds": round(time.monotonic() - began, 3)}
 
 
+def shown(run: Running, image: Any, stage: int) -> np.ndarray:
+    """The picture that is kept of a lane's image."""
+    return np.asarray(finished(image, references_of(run.lane.files), run.lane.recipe, stage))
+
+
 def keep_pictures(runs: Sequence[Running], at: Lanes, done: int) -> None:
     """Write the pictures of a step."""
     for run, image, alive in zip(runs, np.asarray(at.images), at.alive):
         if alive:
-            save(run.folder / f"step-{done:05d}.png", image)
+            save(run.folder / f"step-{done:05d}.png", shown(run, image, at.stage))
 
 
 def save_states(runs: Sequence[Running], at: Lanes) -> None:
@@ -248,7 +256,7 @@ def outcome_of(run: Running, at: Lanes, i: int, judge: Weights) -> tuple[dict[st
 
     Distances are measured at the size of the stage that it is in, by the network `judge`.
     """
-    best, alive, image = at.search.best, bool(at.alive[i]), np.asarray(at.images[i])
+    best, alive, image = at.search.best, bool(at.alive[i]), shown(run, at.images[i], at.stage)
     outcome = {
         "status": FINISHED if alive else FAILED,
         "steps": run.history.steps[-1], "seconds": run.history.seconds[-1],
@@ -262,6 +270,9 @@ def outcome_of(run: Running, at: Lanes, i: int, judge: Weights) -> tuple[dict[st
         outcome["distances"] = measured(judge, references_of(run.lane.files), run.lane.recipe, image,
                                         at.stage)
         outcome["judge"] = identity(judge)
+        if (photo := references_of(run.lane.files).content) is not None:
+            height, width, _ = image.shape
+            outcome["distortion"] = float(distortion(image, resize_to(photo, height, width)))
     return outcome, image
 
 
