@@ -65,8 +65,8 @@ def settings_of(node: Any, prefix: str) -> dict[str, tuple[str, str]]:
 def as_text(value: Any) -> str:
     """A value as it is typed in a shell."""
     if isinstance(value, tuple):
-        return shlex.quote(",".join(map(as_text, value)))
-    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+        return shlex.quote(",".join(str(item) for item in value))
+    return str(value).lower() if value is None or isinstance(value, bool) else shlex.quote(str(value))
 
 
 def description(node: Any, name: str) -> str:
