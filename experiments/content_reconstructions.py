@@ -17,7 +17,8 @@ from jaxstyle.runs.manifest import Files
 def lanes(setup: Setup):
     photo = Files(content=str(setup.content))
     return [
-        setup.lane({"layer": layer}, setup.recipe(terms={"content": Content(layers=(layer,))}), photo)
+        setup.lane({"layer": layer}, setup.recipe(terms={"content": Content(layers=(layer,))},
+                                                  start__noise=1.0), photo)
         for layer in STYLE_LAYERS
     ]
 

@@ -5,7 +5,10 @@ An experiment is a docstring and a function `lanes(setup)`; `main` does the rest
 
 from __future__ import annotations
 
+import dataclasses
 import re
+import runpy
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,6 +18,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import tyro
+from matplotlib import cbook
 from tyro.conf import arg
 
 from jaxstyle import JaxstyleError, load, recipes, replace, save
@@ -30,7 +34,7 @@ from jaxstyle.transfer.translation import translated
 from jaxstyle.weights.store import best_available, load_weights
 
 STYLE_LAYERS = recipes.STYLE_LAYERS
-QUICK_SIZE, QUICK_STEPS = 64, 30
+QUICK_SIZE, QUICK_STEPS, QUICK_NOISE = 96, 60, 0.3
 LOG_SECONDS = 10.0
 
 
@@ -38,18 +42,18 @@ LOG_SECONDS = 10.0
 class Setup:
     """Options of every experiment."""
 
-    content: Annotated[Path, arg(metavar="PHOTO")]
-    """The photo."""
-    style: Annotated[tuple[Path, ...], arg(metavar="PAINTING ...")]
-    """The painting; experiments on several styles take two."""
-    output: Annotated[Path, arg(aliases=("-o",), metavar="DIR")]
-    """Folder for the results and the report."""
+    content: Annotated[Path | None, arg(metavar="PHOTO")] = None
+    """The photo; that of the demo if not given."""
+    style: Annotated[tuple[Path, ...], arg(metavar="PAINTING ...")] = ()
+    """The painting; experiments on several styles take two. Those of the demo if not given."""
+    output: Annotated[Path, arg(aliases=("-o",), metavar="DIR")] = Path("runs") / Path(sys.argv[0]).stem
+    """Folder for the results and the report; runs/NAME if not given."""
     content_map: Annotated[Path | None, arg(metavar="MAP")] = None
     """What is where in the photo, as flat colours; for experiments on semantic maps."""
     style_map: Annotated[Path | None, arg(metavar="MAP")] = None
     """What is where in the painting."""
     quick: bool = False
-    """64 pixels and 30 steps, to see that it works."""
+    """96 pixels and 60 steps, from the photo under some noise, to see that it works; too short to judge."""
     size: Annotated[int, arg(metavar="PIXELS")] = 256
     """Longer side of the results."""
     steps: Annotated[int | None, arg(metavar="N")] = None
@@ -65,6 +69,8 @@ class Setup:
         """A recipe at the size and steps asked for; `terms__style__weight=…` sets terms.style.weight."""
         count = QUICK_STEPS if self.quick else steps
         sized = recipes.with_size(base, min(self.size, QUICK_SIZE) if self.quick else self.size)
+        if self.quick and base.start.noise == 1 and not changes.keys() & {"start", "start__noise"}:
+            changes["start__noise"] = QUICK_NOISE  # from noise alone, so few steps show noise
         settings = {name.replace("__", "."): value for name, value in changes.items()}
         return replace(recipes.with_steps(sized, self.steps or count), settings)
 
@@ -119,9 +125,10 @@ def main(about: str | None, lanes: Callable[[Setup], Sequence[Lane]],
                          config=(tyro.conf.FlagCreatePairsOff,))
         use_compilation_cache()
         use_host_devices()
+        setup = with_demo(setup)
         options = Options(width=setup.lanes, snapshots=snapshots(setup), judge=judge(setup))
-        sweep = run_sweep(setup.output, lanes(setup), title=title.rstrip("."), about=unwrapped(rest),
-                          options=options)
+        text = unwrapped(rest) + ("\nQuick run: too short to judge." if setup.quick else "")
+        sweep = run_sweep(setup.output, lanes(setup), title=title.rstrip("."), about=text, options=options)
         follow(sweep)
         print(f"done: {write_report(setup.output)}", file=sys.stderr)
     except JaxstyleError as error:
@@ -140,6 +147,29 @@ def follow(sweep: Iterable[Progress]) -> None:
         if time.monotonic() - printed > LOG_SECONDS or at.done == at.total:
             printed = time.monotonic()
             print(f"{at.finished} lanes done, {100 * at.done / max(1, at.total):.0f} %", file=sys.stderr)
+
+
+def with_demo(setup: Setup) -> Setup:
+    """The setup with the pictures of the demo where none are given.
+
+    Raises:
+      JaxstyleError: a photo without a painting, or the other way round.
+    """
+    if setup.content and setup.style:
+        return setup
+    if setup.content or setup.style:
+        raise JaxstyleError("give both --content PHOTO and --style PAINTING, or neither for those of the "
+                            "demo")
+    folder = setup.output / INPUTS
+    folder.mkdir(parents=True, exist_ok=True)
+    photo, paintings = folder / "photo.jpg", (folder / "painting.png", folder / "painting2.png")
+    if not photo.exists():
+        shutil.copy(str(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)), photo)
+    paint = runpy.run_path(str(Path(__file__).parent.parent / "scripts" / "draw_painting.py"))["paint"]
+    for path, seed in zip(paintings, (7, 8)):
+        if not path.exists():
+            paint(512, seed).save(path)
+    return dataclasses.replace(setup, content=photo, style=paintings)
 
 
 def unwrapped(text: str) -> str:

@@ -5,7 +5,7 @@ maps; first experiment of the course report on semantic style transfer.
 Question: what do maps add where two pictures show the same kind of thing, and does it work backwards?
 Command: python experiments/semantic_portrait.py --content PHOTO --style PORTRAIT --content-map MAP
 --style-map MAP -o runs/portrait
-Cost: 4 lanes in 4 programs.
+Cost: 4 lanes in 2 programs (four, if the pictures differ in shape).
 Look for: with maps beard comes from beard and cloth from cloth, and eyes stay eyes; without, strokes of the
 background run into the face. Backwards the painted sitter gets skin and hair of the photo, but keeps the
 pose.

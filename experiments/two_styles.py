@@ -3,7 +3,7 @@
 Source: course report "Deep Style", two styles.
 Question: does a blend look like both, or like neither?
 Command: python experiments/two_styles.py --content PHOTO --style ONE TWO -o runs/two-styles
-Cost: 3 lanes in 2 programs.
+Cost: 3 lanes in 2 programs; in 3 if the paintings differ in shape.
 Look for: the blend takes colours and strokes of both everywhere; it does not divide the picture between them.
 """
 

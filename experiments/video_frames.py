@@ -3,7 +3,7 @@
 Source: course report "Deep Style", video frame by frame.
 Question: how much do neighbouring frames differ when each is painted on its own?
 Command: python experiments/video_frames.py --clip CLIP --style PAINTING -o runs/video
-Cost: one run of the default recipe for each frame.
+Cost: one run of the recipe `gram` for each frame.
 Look for: strokes that jump from frame to frame although the photo hardly moves; compare with video_temporal
 and video_fast in the same folder.
 """

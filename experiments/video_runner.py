@@ -19,6 +19,7 @@ from rich.console import Console
 from tyro.conf import arg
 
 from jaxstyle import JaxstyleError, load
+from jaxstyle.cli.terminal import marked, terminal
 from jaxstyle.metrics.distances import measured
 from jaxstyle.references import References
 from jaxstyle.transfer.platform import use_compilation_cache
@@ -147,7 +148,7 @@ def report(output: Path, about: str) -> None:
 def main(about: str | None, variants: Callable[[Setup], Mapping[str, Plan]],
          arguments: Sequence[str] | None = None) -> int:
     """Run an experiment from its command line; returns the exit code."""
-    console = Console(stderr=True)
+    console = terminal()
     try:
         setup = tyro.cli(Setup, description=about or "", args=arguments,
                          config=(tyro.conf.FlagCreatePairsOff,))
@@ -161,7 +162,7 @@ def main(about: str | None, variants: Callable[[Setup], Mapping[str, Plan]],
         report(setup.output, (about or "").strip())
         console.print(f"done → {setup.output / 'report.html'}", highlight=False)
     except JaxstyleError as error:
-        console.print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
+        console.print(marked("error:", "red", error))
         return 2
     return 0
 

@@ -7,6 +7,10 @@ marked `static()` (changing it changes a shape or the program itself).
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import functools
+import types
+import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, dataclass_transform
 
@@ -17,6 +21,8 @@ import numpy as np
 from jaxstyle.errors import JaxstyleError
 
 T = TypeVar("T")
+MAX_INTEGER = 2**31 - 1
+"""Of whole numbers in a tree: what a traced integer holds."""
 
 
 def static(default: Any = dataclasses.MISSING) -> Any:
@@ -86,7 +92,9 @@ def get(tree: Any, path: str) -> Any:
 
 def _unknown(path: str, name: str, branches: Mapping[str, Any]) -> JaxstyleError:
     choices = ", ".join(branches) if branches else "nothing: it is a plain value"
-    return JaxstyleError(f"unknown setting '{path}': '{name}' is not one of {choices}")
+    near = difflib.get_close_matches(name, branches, 1)
+    meant = f"; did you mean '{near[0]}'?" if near else ""
+    return JaxstyleError(f"unknown setting '{path}': '{name}' is not one of {choices}{meant}")
 
 
 def _replace(node: Any, changes: Sequence[tuple[Sequence[str], Any, str]]) -> Any:
@@ -107,6 +115,8 @@ def _replace(node: Any, changes: Sequence[tuple[Sequence[str], Any, str]]) -> An
         return {key: new.get(str(key), old) for key, old in node.items()}
     if isinstance(node, list | tuple):
         return type(node)(new.get(str(i), old) for i, old in enumerate(node))
+    for name, value in new.items():
+        check_field(type(node), name, value, next(p for names, _, p in changes if names[0] == name))
     return dataclasses.replace(node, **new)
 
 
@@ -114,6 +124,8 @@ def like(old: Any, new: Any, path: str = "value") -> Any:
     """`new` in the kind (bool, int, float, tuple, …) of `old`, so that nothing retraces."""
     if isinstance(new, jax.Array | np.ndarray) or dataclasses.is_dataclass(new):
         return new
+    if isinstance(new, int) and not isinstance(new, bool) and abs(new) > MAX_INTEGER:
+        raise JaxstyleError(f"'{path}' is too large a number; it takes whole numbers up to {MAX_INTEGER}")
     if isinstance(old, tuple) and isinstance(new, list | tuple):
         samples = old if len(old) == len(new) else tuple(old[0] if old else item for item in new)
         return tuple(like(sample, item, path) for sample, item in zip(samples, new))
@@ -127,6 +139,66 @@ def like(old: Any, new: Any, path: str = "value") -> Any:
     raise JaxstyleError(
         f"'{path}' takes a {type(old).__name__} such as {old!r}, but got {new!r}"
     )
+
+
+def check_field(cls: type, name: str, value: Any, path: str) -> None:
+    """Raise unless a value is of the kind that a field of a dataclass is annotated with.
+
+    `Any` takes anything, but only a number where the default is one, as do the items of `tuple[Any, ...]`.
+    """
+    field = next(f for f in dataclasses.fields(cls) if f.name == name)
+    hint = hints(cls).get(name, Any)
+    if hint is Any and type(field.default) in (int, float):
+        hint = complex  # any number, or an array or tracer of them
+    if not fits(value, hint):
+        raise JaxstyleError(f"'{path}' takes {described(hint)}, not {str(value)[:80]!r}")
+
+
+@functools.cache
+def hints(cls: type) -> dict[str, Any]:
+    """Annotations of a class, resolved; empty where they cannot be."""
+    try:
+        return typing.get_type_hints(cls)
+    except (NameError, TypeError):
+        return {}
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of an annotated kind, as far as JSON could get it wrong."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        return any(fits(value, choice) for choice in inner)
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        if inner[-1:] == (Ellipsis,):
+            return all(fits(item, complex if inner[0] is Any else inner[0]) for item in value)
+        return len(value) == len(inner) and all(map(fits, value, inner))
+    if origin is dict:
+        return isinstance(value, Mapping) and all(fits(item, inner[1]) for item in value.values())
+    if hint is type(None):
+        return value is None
+    if hint in (bool, str):
+        return isinstance(value, hint)
+    if hint is complex:
+        return not isinstance(value, bool | str | tuple | list | Mapping | None)
+    if hint in (int, float):
+        kinds = (int, np.integer) if hint is int else (int, float, np.number)
+        return isinstance(value, kinds) and not isinstance(value, bool)
+    return True
+
+
+def described(hint: Any) -> str:
+    """An annotation in words."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        return " or ".join(map(described, inner))
+    if origin is tuple:
+        return "a list such as " + (f"{described(inner[0])}, …" if inner[-1:] == (Ellipsis,)
+                                    else ", ".join(map(described, inner)))
+    words = {int: "a whole number", float: "a number", complex: "a number", bool: "true or false",
+             str: "a name", type(None): "none", Any: "a number"}
+    return words.get(hint, "a value of its own kind")
 
 
 def stack(trees: Sequence[T]) -> T:
@@ -159,30 +231,39 @@ def to_json(node: Any) -> Any:
     return node
 
 
-def from_json(data: Any, types: Iterable[type]) -> Any:
-    """Inverse of `to_json`; `types` are the classes that may occur.
+def from_json(data: Any, classes: Iterable[type]) -> Any:
+    """Inverse of `to_json`; `classes` are those that may occur.
 
     Raises:
-      JaxstyleError: an unknown type or field, naming the choices.
+      JaxstyleError: an unknown type or field, naming the choices; a field that is missing, or whose value is
+        of another kind, naming its path.
     """
-    by_name = {cls.__name__: cls for cls in types}
-    return _from_json(data, by_name)
+    by_name = {cls.__name__: cls for cls in classes}
+    return _from_json(data, by_name, "")
 
 
-def _from_json(data: Any, by_name: Mapping[str, type]) -> Any:
+def _from_json(data: Any, by_name: Mapping[str, type], path: str) -> Any:
+    def below(name: Any) -> str:
+        return f"{path}.{name}" if path else str(name)
+
     if isinstance(data, list):
-        return tuple(_from_json(item, by_name) for item in data)
+        return tuple(_from_json(item, by_name, below(i)) for i, item in enumerate(data))
     if not isinstance(data, Mapping):
         return data
     if "type" not in data:
-        return {key: _from_json(value, by_name) for key, value in data.items()}
-    cls = by_name.get(data["type"])
+        return {key: _from_json(value, by_name, below(key)) for key, value in data.items()}
+    cls = by_name.get(data["type"]) if isinstance(data["type"], str) else None
     if cls is None:
-        raise JaxstyleError(f"unknown type '{data['type']}'; known: {', '.join(sorted(by_name))}")
+        raise JaxstyleError(f"{below('type')}: unknown type '{str(data['type'])[:80]}'; known: "
+                            f"{', '.join(sorted(by_name))}")
     fields = {f.name: f for f in dataclasses.fields(cls)}
     if unknown := sorted(data.keys() - fields.keys() - {"type"}):
-        raise JaxstyleError(f"{cls.__name__} has no field '{unknown[0]}'; it has {', '.join(fields)}")
-    values = {name: _from_json(data[name], by_name) for name in fields if name in data}
+        raise JaxstyleError(f"{cls.__name__} has no field '{unknown[0][:80]}'; it has {', '.join(fields)}")
+    values = {name: _from_json(data[name], by_name, below(name)) for name in fields if name in data}
     defaults = {n: f.default for n, f in fields.items() if f.default is not dataclasses.MISSING}
-    return cls(**{name: like(defaults.get(name), value, f"{cls.__name__}.{name}")
-                  for name, value in values.items()})
+    if missing := [name for name in fields if name not in values and name not in defaults]:
+        raise JaxstyleError(f"{below(missing[0])}: is missing")
+    made = {name: like(defaults.get(name), value, below(name)) for name, value in values.items()}
+    for name, value in made.items():
+        check_field(cls, name, value, below(name))
+    return cls(**made)

@@ -22,6 +22,10 @@ class References:
         targets; nobody else sets them.
       earlier: results of other frames of a video, moved onto this one, each `[H, W, 4]`: RGB, and how much
         each place of it counts (`losses.temporal`).
+      regions: where in the result each style belongs, `[H, W]` in [0, 1] each, adding up to at most 1: what
+        is left keeps the photo. One for each style, or none: then all styles are blended everywhere.
+      style_regions: which part of each style is meant, `[h, w]` or None (all of it) each; or none at all.
+      content_mask: how much the content counts at each position, `[H, W]` in [0, 1]; None: 1 everywhere.
     """
 
     content: Any = None
@@ -32,3 +36,6 @@ class References:
     first: Any = None
     seed: Any = None
     earlier: tuple[Any, ...] = ()
+    regions: tuple[Any, ...] = ()
+    style_regions: tuple[Any, ...] = ()
+    content_mask: Any = None

@@ -51,6 +51,15 @@ def x64():
         yield
 
 
+@pytest.fixture
+def quickly():
+    """Few optimisations for one test, whose programs run for a moment only."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def forget_programs():
     """Frees the programs that a file compiled: each takes memory maps, of which Linux gives a process 65,530,

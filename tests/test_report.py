@@ -17,6 +17,7 @@ from jaxstyle.report.data import read_sweep
 from jaxstyle.report.page import page, write_report
 from jaxstyle.report.plots import loss_curves
 from jaxstyle.report.sheet import contact_sheet, fitted_text, font, grid_of
+from jaxstyle.runs.manifest import FORMAT as RUN
 from jaxstyle.sweeps.folder import FORMAT, History, lane_folder, read_json, write_json, write_result
 
 LOSSES = {("1", "0"): 5.0, ("1", "1"): 4.0, ("10", "0"): 9.0, ("10", "1"): 8.0, ("100", "0"): 30.0}
@@ -25,7 +26,7 @@ LOSSES = {("1", "0"): 5.0, ("1", "1"): 4.0, ("10", "0"): 9.0, ("10", "1"): 8.0, 
 def made_sweep(folder, snapshots=False, title="A test </script><b>of titles</b>"):
     """A sweep of 3 × 2 lanes, written as a run would: one failed, one still waiting."""
     labels = [{"weight": w, "seed": s} for w in ("1", "10", "100") for s in ("0", "1")]
-    entries = [{"labels": label, "fingerprint": str(i)} for i, label in enumerate(labels)]
+    entries = [{"labels": label, "fingerprint": f"{i:064x}"} for i, label in enumerate(labels)]
     versions = {"jaxstyle": "0", "jax": "0"}
     (folder / "lanes").mkdir(parents=True)
     write_json(folder / "manifest.json", {
@@ -45,7 +46,8 @@ def made_sweep(folder, snapshots=False, title="A test </script><b>of titles</b>"
         if snapshots:
             save(lane / "step-00010.png", image / 2)
         record = {"recipe": to_json(tiny_recipe()), "labels": label, "device": "cpu",
-                  "weights": {"name": "tiny"}, "references": {"content": None, "styles": []},
+                  "weights": {"name": "tiny", "sha256": ""}, "format": RUN,
+                  "references": {"content": None, "styles": []},
                   "status": "failed" if failed else "finished", "loss": loss, "parts": {"style": loss / 2},
                   "distances": {"content": 0.1 * (i + 1), "style": 1 / (i + 1)}, "seconds": 2.0, "steps": 30,
                   "failures": 0, "compile_seconds": 1.0, "batch_seconds": 2.0, "lanes_in_batch": 2}

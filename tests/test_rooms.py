@@ -11,7 +11,8 @@ import jaxstyle
 PACKAGE = Path(jaxstyle.__file__).parent
 ROOMS = ("root", "ops", "images", "backbones", "losses", "solvers", "weights", "transfer", "metrics", "runs",
          "fast", "video", "sweeps", "report", "cli")
-VOCABULARY = {"__init__.py", "errors.py", "pytrees.py", "atomic.py", "references.py", "py.typed"}
+VOCABULARY = {"__init__.py", "errors.py", "pytrees.py", "atomic.py", "reading.py", "references.py",
+              "py.typed"}
 
 
 def modules() -> dict[str, Path]:

@@ -29,7 +29,7 @@ from jaxstyle.video.sequence import walk
 from jaxstyle.video.steady import paint_fast
 
 SETTINGS = ("--terms.content.layers", "relu2_1", "--terms.style.layers", "relu1_1,relu2_1",
-            "--terms.style.layer-weights", "0.5,0.5", "--stages.0.steps", "2", "--steps", "2", "--seed", "3")
+            "--terms.style.layer-weights", "0.5,0.5", "--stages.1.steps", "2", "--steps", "2", "--seed", "3")
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from jaxstyle.backbones.resnet import ResNet50
 from jaxstyle.backbones.squeezenet import SqueezeNet
 from jaxstyle.backbones.vgg import VGG, VGG16, VGG19
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.pytrees import check_field
 
 __all__ = [
     "ARCHITECTURES", "VGG", "VGG16", "VGG19", "AlexNet", "Architecture", "GoogLeNet", "ResNet50",
@@ -22,6 +23,7 @@ __all__ = [
 Architecture = Literal["vgg19", "vgg16", "alexnet", "resnet50", "squeezenet1_1", "googlenet"]
 """Names of the published networks."""
 ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
+MAX_WIDTH, MAX_LAYERS = 16_384, 200
 CHOICES = {"pooling": ("max", "average"), "border": ("zero", "reflect", "replicate")}
 
 
@@ -32,10 +34,12 @@ def build(architecture: str, config: dict[str, Any]) -> nn.Module:
       JaxstyleError: an architecture or an attribute this version does not know.
     """
     attributes = {key: _tuples(value) for key, value in config.items()}
-    try:
-        return checked(_module(architecture, attributes))
-    except TypeError as error:
-        raise JaxstyleError(f"'{architecture}' cannot be built with {config} ({error})") from None
+    standard = _module(architecture, {})
+    for key, value in attributes.items():
+        if key in ("parent", "name") or key not in type(standard).__dataclass_fields__:
+            raise JaxstyleError(f"network '{architecture}' has no '{key}'")
+        check_field(type(standard), key, value, f"config.{key}")
+    return checked(_module(architecture, attributes))
 
 
 def checked(network: nn.Module) -> nn.Module:
@@ -44,10 +48,24 @@ def checked(network: nn.Module) -> nn.Module:
     Raises:
       JaxstyleError: they are not.
     """
+    if isinstance(network, VGG):
+        _check_vgg(network)
     for attribute, choices in CHOICES.items():
         if (value := getattr(network, attribute, choices[0])) not in choices:
             raise JaxstyleError(f"unknown {attribute} '{value}'; there are {', '.join(choices)}")
     return network
+
+
+def _check_vgg(network: VGG) -> None:
+    """Raise unless a VGG has layers, of 1 … `MAX_WIDTH` channels, and knows those that it names."""
+    widths = [width for block in network.blocks for width in block] + [width for _, width in network.aux]
+    if not all(network.blocks) or not 0 < len(network.blocks) <= 7 or len(widths) > MAX_LAYERS:
+        raise JaxstyleError(f"a VGG has 1 to 7 blocks of layers, {MAX_LAYERS} in all at most")
+    if min(widths) < 1 or max(widths) > MAX_WIDTH:
+        raise JaxstyleError(f"a layer has 1 to {MAX_WIDTH} channels, not {min(widths)} to {max(widths)}")
+    known = VGG(blocks=network.blocks).layers
+    if unknown := {network.last, *dict(network.aux)} - {"", *known}:
+        raise JaxstyleError(f"a VGG of these blocks has no layer '{min(unknown)}'")
 
 
 def _module(architecture: str, attributes: dict[str, Any]) -> nn.Module:

@@ -13,6 +13,7 @@ from rich.console import Console
 from tyro.conf import Positional, arg
 
 from jaxstyle.cli.arguments import Settings
+from jaxstyle.cli.terminal import marked
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.fast.apply import Look, ahead, check_look, pictures, prepared, restyled
 from jaxstyle.fast.model import Model, read_model
@@ -68,7 +69,7 @@ class Apply:
         ready, failed, began = prepared(model, self.precision), 0, time.monotonic()
         for done, (path, found) in enumerate(ahead(self.opened, paths), start=1):
             if isinstance(found, JaxstyleError):
-                console.print(f"[red]left out:[/] {found}", highlight=False, soft_wrap=True)
+                console.print(marked("left out:", "red", found))
                 failed += 1
                 continue
             image, alpha = found

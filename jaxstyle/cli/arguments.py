@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Collection, Sequence
 
 from jaxstyle.errors import JaxstyleError
@@ -11,6 +12,8 @@ from jaxstyle.transfer.recipe import Recipe
 Settings = dict[str, str]
 """Path of a recipe's field -> its value as text."""
 ROOTS = frozenset(field.name for field in dataclasses.fields(Recipe)) - {"seed"}
+SHORT = {f"{name}_weight": f"terms.{name}.weight" for name in ("content", "style", "tv")}
+"""Short names of the settings that are changed most: `--style-weight`."""
 FLAGS = frozenset({"start"})  # also an option of its own: `--start IMAGE`
 
 
@@ -31,12 +34,18 @@ def split_overrides(arguments: Sequence[str], roots: Collection[str] = ROOTS
         argument = queue.pop(0)
         name, equals, value = argument.partition("=")
         path = name[2:].replace("-", "_")
+        path = SHORT.get(path, path)
         if not name.startswith("--") or path.split(".")[0] not in roots or path in FLAGS:
             rest.append(argument)
             continue
         if not equals:
-            if not queue or queue[0].startswith("--"):
+            if not queue or re.match("--[a-zA-Z]", queue[0]):
                 raise JaxstyleError(f"{name} needs a value")
             value = queue.pop(0)
         settings[path] = value
     return rest, settings
+
+
+def setting_names() -> list[str]:
+    """Options that are settings of a recipe, for near misses."""
+    return [f"--{name.replace('_', '-')}" for name in (*SHORT, *sorted(ROOTS - FLAGS - {"terms", "stages"}))]

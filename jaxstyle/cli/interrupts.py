@@ -1,17 +1,35 @@
-"""Ctrl-C and SIGTERM while something runs: the work in hand is finished and kept, then the command ends."""
+"""Ctrl-C and SIGTERM: the work in hand is finished and kept, then the command ends, within seconds.
+
+Python tells a program of a signal only between two of its own instructions; a compiler that is busy for a
+minute does not come to one. So on the command line a thread of its own hears of the signal too
+(`signal.set_wakeup_fd`), and if the command has not ended by itself soon after, says the last words and
+ends it.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Iterator
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from types import FrameType
 
+GRACE_SECONDS = 3.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+
+@dataclass
 class Interrupted:
-    """Whether a signal came, and which."""
+    """Whether a signal came, and which; whether it is only noted instead of raising; and what to do if the
+    process has to be ended."""
 
     signal: int = 0
+    noting: bool = False
+    words: list[Callable[[], object]] = field(default_factory=list)
+    over: threading.Event = field(default_factory=threading.Event)
 
     def __bool__(self) -> bool:
         return self.signal != 0
@@ -22,19 +40,104 @@ class Interrupted:
         return 128 + self.signal if self.signal else 0
 
 
+_current: list[Interrupted] = []  # signals belong to the process, and so does what answers them
+
+
+@contextmanager
+def heeded(deadline: bool = False) -> Iterator[Interrupted]:
+    """The first signal raises `KeyboardInterrupt` (see `noting_signals`), a second one too.
+
+    Signals that are ignored stay so, as in the background of a shell; only the first thread can hear them.
+
+    Args:
+      deadline: `GRACE_SECONDS` after a signal the process ends, after the `last_words`.
+    """
+    found = Interrupted()
+    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    if threading.current_thread() is not threading.main_thread():
+        heard = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        again, found.signal = bool(found), found.signal or number
+        if again or not found.noting:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, note) for number in heard}
+    _current.append(found)
+    try:
+        with _listening(found) if deadline and heard else _nothing():
+            yield found
+    finally:
+        _current.remove(found)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 @contextmanager
 def noting_signals() -> Iterator[Interrupted]:
     """Notes the first Ctrl-C or SIGTERM instead of raising; the second raises `KeyboardInterrupt`."""
-    found = Interrupted()
+    with heeded() if not _current else _nothing(_current[-1]) as found:
+        before, found.noting = found.noting, True
+        try:
+            yield found
+        finally:
+            found.noting = before
 
-    def note(number: int, frame: FrameType | None) -> None:
-        if found:
-            raise KeyboardInterrupt
-        found.signal = number
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+@contextmanager
+def last_words(say: Callable[[], object]) -> Iterator[None]:
+    """What to do if a signal has to end the process meanwhile: `say` saves what there is and prints a line.
+    It is called from another thread."""
+    words = _current[-1].words if _current else []
+    words.append(say)
     try:
-        yield found
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        words.remove(say)
+
+
+def end(code: int) -> None:
+    """Leave at once: at the usual end, threads that still compile crash the interpreter."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+@contextmanager
+def _nothing(found: Interrupted | None = None) -> Iterator[Interrupted]:
+    yield found or Interrupted()
+
+
+@contextmanager
+def _listening(found: Interrupted) -> Iterator[None]:
+    """A thread hears of signals meanwhile, however busy the first one is."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    before = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    listener = threading.Thread(target=_listen, args=(found, read), daemon=True)
+    listener.start()
+    try:
+        yield
+    finally:
+        found.over.set()
+        signal.set_wakeup_fd(before)
+        os.write(write, b"\0")
+        listener.join()
+        os.close(write)
+        os.close(read)
+
+
+def _listen(found: Interrupted, read: int) -> None:
+    """Ends the process some seconds after a signal, unless it has ended what it did by then."""
+    number = -1
+    while number not in SIGNALS:
+        number = os.read(read, 1)[0]
+        if number == 0:
+            return
+    if found.over.wait(GRACE_SECONDS):
+        return
+    try:
+        if found.words:
+            found.words[-1]()
+    finally:
+        end(128 + number)

@@ -7,23 +7,28 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module, metadata
 
+from jaxstyle.cli.interrupts import end, heeded, last_words
 from jaxstyle.errors import JaxstyleError
 
 COMMANDS = {
     "stylize": ("stylize.Stylize", "Paint a photo in the style of one or more paintings."),
-    "doodle": ("doodle.Doodle", "Paint a picture from a map and a painting alone, without a photo."),
-    "maps": ("maps.MapsCommand", "Semantic maps: check them, or make them automatically."),
+    "doodle": ("doodle.Doodle", "Turn a map of flat colours into a painting: every region takes after the "
+                               "same colour's in a painting."),
+    "maps": ("maps.MapsCommand", "Semantic maps: check hand-made ones, or make them from the pictures."),
     "sweep": ("sweep.Sweep", "Make many pictures at once: every combination of the settings that --vary "
                              "names."),
     "tune": ("tune.Tune", "Search weights: many strengths and layer weights at once, the worse half stopped "
                           "again and again."),
-    "video": ("video.Video", "Stylise a video, frame after frame, held still where the film is."),
-    "train": ("train.Train", "Train a fast network: paintings and a folder of photos become a model."),
+    "video": ("video.Video", "Paint a video in the style of a painting, frame after frame, without flicker."),
+    "train": ("train.Train", "Train a fast network: paintings and a folder of photos become a model for "
+                             "`jaxstyle apply`."),
     "apply": ("apply.Apply", "Restyle pictures with a trained network, in milliseconds each."),
-    "models": ("models.Models", "List the fast networks that apply finds by name."),
-    "export": ("export.Export", "Write a fast network for other programs: StableHLO, ONNX, half precision."),
+    "models": ("models.Models", "List the fast networks that `jaxstyle apply` finds by name, one per line."),
+    "export": ("export.Export", "Write a fast network for other programs: .stablehlo, .onnx, or a "
+                                ".safetensors file (half precision)."),
     "report": ("sweep.Report", "Make the report of a sweep again from its folder, finished or not."),
     "replay": ("replay.Replay", "Make a picture again from the manifest that it carries: bit-identical on "
                                 "the same machine."),
@@ -33,6 +38,7 @@ COMMANDS = {
 }
 """Name of a command -> its class in `jaxstyle.cli`, and the first line of what that says about itself."""
 USAGE = "usage: jaxstyle COMMAND …"
+INTERRUPTED = 130
 # Commands whose own options are named like fields of a recipe.
 WITHOUT_RECIPE = frozenset({"weights", "apply", "models", "export"})
 
@@ -46,15 +52,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given or given[0] in ("--help", "-h"):
         print(overview(), file=sys.stdout if given else sys.stderr)
         return 0 if given else 2
+    with heeded(deadline=arguments is None) as interrupted:
+        code = answered(given)
+        if interrupted and arguments is None:
+            end(interrupted.code)
+    return interrupted.code or code
+
+
+def answered(given: Sequence[str]) -> int:
+    """Runs a command, and turns what ends it into an exit code and a line."""
     try:
         return run(given[0], given[1:])
     except JaxstyleError as error:
-        from rich.console import Console
+        from jaxstyle.cli.terminal import marked, terminal
 
-        Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
+        terminal().print(marked("error:", "red", error))
         return 2
     except KeyboardInterrupt:
-        return 130
+        # The console may be what is still being imported.
+        print("interrupted; nothing was written", file=sys.stderr)
+        return INTERRUPTED
 
 
 def overview() -> str:
@@ -73,12 +90,14 @@ def run(name: str, arguments: Sequence[str]) -> int:
       JaxstyleError: no such command, or whatever it raises.
     """
     if name not in COMMANDS:
-        raise JaxstyleError(f"no command '{name}'; there are {', '.join(COMMANDS)}")
-    import tyro
-    from rich.console import Console
+        near = get_close_matches(name, COMMANDS, 1)
+        meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
+        raise JaxstyleError(f"no command '{name}'; {meant}")
+    from tyro.conf import FlagCreatePairsOff
 
-    from jaxstyle.cli.arguments import ROOTS, split_overrides
+    from jaxstyle.cli.arguments import ROOTS, setting_names, split_overrides
     from jaxstyle.cli.notes import said
+    from jaxstyle.cli.terminal import parse, terminal
     from jaxstyle.transfer.platform import use_compilation_cache
 
     module, _, kind = COMMANDS[name][0].partition(".")
@@ -86,11 +105,11 @@ def run(name: str, arguments: Sequence[str]) -> int:
     # A command with a recipe of another kind (`train`) says which fields that has.
     rest, settings = (list(arguments), {}) if name in WITHOUT_RECIPE else split_overrides(
         arguments, getattr(found, "FIELDS", ROOTS))
-    command = tyro.cli(getattr(found, kind), prog=f"jaxstyle {name}", args=rest,
-                       config=(tyro.conf.FlagCreatePairsOff,))
+    command = parse(getattr(found, kind), f"jaxstyle {name}", rest,
+                    () if name in WITHOUT_RECIPE else setting_names(), config=(FlagCreatePairsOff,))
     use_compilation_cache()
-    console = Console(stderr=True)
-    with said(console):
+    console = terminal()
+    with said(console), last_words(lambda: console.print("interrupted; nothing was written")):
         return command.run(settings, console)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,9 @@ def chosen_maps(files: Files, recipe: Recipe, weights: Weights | None, options: 
         files = write_automatic_maps(weights, files, targets, seed=int(recipe.seed), overwrite=options.force)
         console.print(f"automatic maps → {', '.join(map(str, targets))}", highlight=False, soft_wrap=True)
         return files
+    if given and not uses_maps(recipe):
+        warnings.warn("this recipe does not use maps: they change nothing; try --recipe patches",
+                      stacklevel=2)
     if given or options.no_maps or not uses_maps(recipe):
         return files
     files, found = with_found_maps(files)
@@ -115,8 +119,9 @@ class Check:
         there = [label for other in others if other.values.shape[-1] == semantic.values.shape[-1]
                  for label in labels_of(other.values)]
         for label in labels_of(semantic.values):
-            alone = "" if not others or matching(label, there) else "  [yellow]no partner[/]"
-            console.print(f"  {label.name:10} {label.share:6.1%}{alone}", highlight=False)
+            line = f"  {label.name:10} {label.share:6.1%}"
+            alone = others and not matching(label, there)
+            console.print(f"{line}  no partner" if alone else line, style="yellow" if alone else "")
 
 
 @dataclass(frozen=True)

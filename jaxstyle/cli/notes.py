@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
+from jaxstyle.cli.terminal import marked
+
 
 @contextmanager
 def said(console: Console) -> Iterator[None]:
@@ -19,7 +21,7 @@ def said(console: Console) -> Iterator[None]:
         def say(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
             if str(message) not in seen and issubclass(category, UserWarning):
                 seen.add(str(message))
-                console.print(f"[yellow]note:[/] {message}", highlight=False, soft_wrap=True)
+                console.print(marked("note:", "yellow", message))
 
         warnings.showwarning = say  # type: ignore[assignment]
         yield

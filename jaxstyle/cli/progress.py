@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import jax
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from jaxstyle.runs.manifest import device_name
 from jaxstyle.sweeps.batches import Progress as SweepProgress
@@ -17,49 +17,88 @@ from jaxstyle.transfer.loop import Snapshot
 from jaxstyle.transfer.recipe import Recipe
 
 LOG_SECONDS = 10.0
+OTHER_COLUMNS = 58
+"""Width of all columns but that of the losses."""
 
 
-def losses_line(snapshot: Snapshot) -> str:
-    """Total loss and its parts, short."""
-    if not snapshot.losses:
-        return ""
-    return " ".join(f"{name} {values[-1]:.3g}" for name, values in snapshot.losses.items())
+def losses_line(snapshot: Snapshot, recipe: Recipe) -> str:
+    """Total loss and its parts in the recipe's order, short."""
+    names = [name for name in ("total", *recipe.terms) if name in snapshot.losses]
+    return " ".join(f"{name} {snapshot.losses[name][-1]:.3g}" for name in names)
 
 
-def shown(snapshots: Iterable[Snapshot], recipe: Recipe, console: Console) -> Iterator[Snapshot]:
-    """Passes snapshots on, and shows each: stage, step, losses, seconds per step, time left."""
+def cut(text: str, width: int) -> str:
+    """A text that fits into so many columns."""
+    return text if len(text) <= width else text[: max(0, width - 1)] + "…"
+
+
+def time_left(recipe: Recipe, stage: int, step: int, pace: float) -> float:
+    """Seconds that a run still takes when its stage takes `pace` seconds per step.
+
+    A later stage's steps take longer in proportion to its pixels.
+    """
+    own = recipe.stages[stage].size
+    later = sum(each.steps * (each.size / own) ** 2 if each.size and own else each.steps
+                for each in recipe.stages[stage + 1 :])
+    return pace * (recipe.stages[stage].steps - step + later)
+
+
+def span(seconds: float) -> str:
+    """A time for people: "40 s", "12 min", "3.2 h"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def shown(snapshots: Iterable[Snapshot], recipe: Recipe, console: Console
+          ) -> Iterator[tuple[Snapshot, float | None]]:
+    """Passes snapshots on with the seconds left in all, and shows each: stage, step, losses, pace."""
     columns = (
-        TextColumn("{task.description}"), BarColumn(bar_width=24),
-        TextColumn("{task.completed:.0f}/{task.total:.0f}"), TextColumn("{task.fields[pace]}"),
-        TimeRemainingColumn(compact=True), TextColumn("[dim]{task.fields[losses]}"),
+        TextColumn("{task.description}", markup=False), BarColumn(bar_width=16),
+        TextColumn("{task.completed:.0f}/{task.fields[of]}"), TextColumn("{task.fields[pace]}"),
+        TextColumn("{task.fields[losses]}", style="dim", markup=False),
     )
+    room, stages = console.width - OTHER_COLUMNS, len(recipe.stages)
     with Progress(*columns, console=console, disable=not console.is_terminal, refresh_per_second=4) as bar:
-        tasks: dict[int, tuple] = {}
-        logged = time.monotonic()
-        for snapshot in snapshots:
+        def began(stage: int) -> tuple[TaskID, float, int]:
+            label = f"stage {stage + 1}/{stages}"
+            task = bar.add_task(label, total=None, pace="", of=recipe.stages[stage].steps,
+                                losses="compiling …")
+            return task, time.monotonic(), 0
+
+        tasks: dict[int, tuple[TaskID, float, int]] = {}
+        waiting: tuple[TaskID, float, int] | None = began(0)
+        logged, iterator = time.monotonic(), iter(snapshots)
+        while (snapshot := next(iterator, None)) is not None:
             if snapshot.stage not in tasks:
-                label = f"stage {snapshot.stage + 1}/{len(recipe.stages)}"
-                task = bar.add_task(label, total=snapshot.steps, completed=snapshot.step, pace="", losses="")
-                tasks[snapshot.stage] = (task, time.monotonic(), snapshot.step)
-            task, began, first = tasks[snapshot.stage]
+                if waiting is None or (snapshot.stage and not tasks):  # resumed in a later stage
+                    bar.update(waiting[0], visible=False) if waiting else None
+                    waiting = began(snapshot.stage)
+                tasks[snapshot.stage] = (waiting[0], time.monotonic(), snapshot.step)
+                waiting = None
+            task, start, first = tasks[snapshot.stage]
             done = snapshot.step - first
-            pace = f"{(time.monotonic() - began) / done:.2f} s/step" if done else ""
-            line = losses_line(snapshot)
-            bar.update(task, completed=snapshot.step, pace=pace, losses=line)
+            seconds = (time.monotonic() - start) / done if done else None
+            left = None if seconds is None else time_left(recipe, snapshot.stage, snapshot.step, seconds)
+            pace = "" if seconds is None or left is None else f"{seconds:.2f} s/step {span(left)} left"
+            line = losses_line(snapshot, recipe)
+            bar.update(task, total=snapshot.steps, completed=snapshot.step, pace=pace, losses=cut(line, room))
             last = snapshot.step == snapshot.steps
             if not console.is_terminal and (last or time.monotonic() - logged > LOG_SECONDS):
                 logged = time.monotonic()
-                console.print(f"stage {snapshot.stage + 1}/{len(recipe.stages)} "
-                              f"step {snapshot.step}/{snapshot.steps} {pace} {line}", soft_wrap=True)
-            yield snapshot
+                console.print(f"stage {snapshot.stage + 1}/{stages} step {snapshot.step}/{snapshot.steps} "
+                              f"{pace} {line}")
+            yield snapshot, left
+            if last and snapshot.stage + 1 < stages and waiting is None:
+                waiting = began(snapshot.stage + 1)
 
 
 def show_sweep(progress: Iterable[SweepProgress], lanes: int, console: Console) -> int:
     """Consumes a sweep and shows it; returns how many steps of lanes were made."""
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24),
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=12),
                TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(),
                TextColumn("{task.fields[left]} {task.fields[pace]}"),
-               TextColumn("[dim]{task.fields[losses]}"))
+               TextColumn("{task.fields[losses]}", style="dim", markup=False))
     began, first, logged, made, compiled = time.monotonic(), None, 0.0, 0, set()
     with Progress(*columns, console=console, disable=not console.is_terminal, refresh_per_second=4) as bar:
         task = bar.add_task("compiling …", total=None, left="", pace="", losses="")
@@ -91,7 +130,7 @@ def group_line(at: SweepProgress) -> str:
     cores = f", {os.cpu_count()} cores" if jax.default_backend() == "cpu" else ""
     devices = f" × {jax.local_device_count()}" if jax.local_device_count() > 1 else ""
     return (f"program {at.group + 1}/{at.groups}: {device_name()}{devices}{cores} · "
-            f"{width}×{height} pixels · {len(at.lanes)} lane{'s' * (len(at.lanes) > 1)} at once · "
+            f"first {width}×{height} pixels · {len(at.lanes)} lane{'s' * (len(at.lanes) > 1)} at once · "
             f"about {at.snapshot.memory / 2**20:,.0f} MiB · ready in {at.snapshot.compile_seconds:.1f} s")
 
 

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import os
+import signal
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from rich.console import Console
 
 from jaxstyle.backbones.perceptual import Weights
-from jaxstyle.cli.interrupts import Interrupted, noting_signals
+from jaxstyle.cli.interrupts import Interrupted, last_words, noting_signals
+from jaxstyle.cli.preview import Live
 from jaxstyle.cli.progress import shown
+from jaxstyle.cli.terminal import marked
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.files import load_alpha, save
 from jaxstyle.ops.resize import resize_to
 from jaxstyle.pytrees import to_json
+from jaxstyle.reading import shown as shortened
 from jaxstyle.references import References
 from jaxstyle.runs.checkpoints import Checkpoint, drop_checkpoints, restore_checkpoint, save_checkpoint
 from jaxstyle.runs.manifest import TEXT_KEY, Files, device_name, manifest, recorded_entries
@@ -50,7 +59,9 @@ class Job:
       limit: bytes to stay within (see `memory_budget`), if need be by means of `transfer.memory.smaller`.
       as_it_was: a replay, which runs the recipe as it is, whatever it needs.
       resume: go on from the state that an interrupted run left beside `output`.
+      force: `output` may be replaced (by a resumed run too, whose own picture it is).
       devices: over which the image is split; save_seconds: how often the state is saved.
+      live: a page to show it on, whose button stops it as Ctrl-C does.
     """
 
     weights: Weights
@@ -64,7 +75,13 @@ class Job:
     devices: Devices = ()
     as_it_was: bool = False
     resume: bool = False
+    force: bool = False
     save_seconds: float = 30.0
+    live: Live | None = None
+
+
+LONGEST_NAME = 200
+"""Bytes; file systems take 255, and snapshots have longer names than the result."""
 
 
 def state_folder(output: Path) -> Path:
@@ -86,8 +103,10 @@ def check_output(path: Path, force: bool, snapshots: Sequence[Path] = (), resume
     """
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"):
         raise JaxstyleError(f"{path}: cannot write this kind of file; use .png, .jpg, .webp or .tiff")
-    if path.is_dir() or not path.parent.is_dir():
-        raise JaxstyleError(f"{path}: {'is a folder' if path.is_dir() else 'its folder does not exist'}")
+    if len(os.fsencode(path.name)) > LONGEST_NAME:
+        raise JaxstyleError(f"{shortened(path)}: this name is longer than {LONGEST_NAME} bytes")
+    if (folder := os.path.isdir(path)) or not os.path.isdir(path.parent):
+        raise JaxstyleError(f"{path}: {'is a folder' if folder else 'its folder does not exist'}")
     if not os.access(path.parent, os.W_OK):
         raise JaxstyleError(f"{path}: its folder cannot be written to")
     state = state_folder(path)
@@ -105,15 +124,19 @@ def headline(weights: Weights, references: References, recipe: Recipe, needed: i
     height, width = stage_shape(references, recipe.stages[-1])
     on_cpu = jax.default_backend() == "cpu"
     cores = f", {os.cpu_count()} cores" if on_cpu else ""
-    advice = ""
-    if weights.name == "random":
-        advice = " (no training: for textures only; `jaxstyle weights fetch vgg19` gets the full network)"
-    elif weights.name.endswith("-slim"):
-        advice = " (bundled; `jaxstyle weights fetch vgg19` gets the full network)"
     several, count = (f" × {len(devices)}", len(devices)) if devices else ("", 1)
     total = held(jax.devices()[0], references) + needed * (count if on_cpu else 1)
-    return (f"{device_name()}{several}{cores} · {width}×{height} pixels · weights {weights.name}{advice} · "
-            f"about {mebibytes(total)}{'' if on_cpu or count == 1 else ' on each'}")
+    name = Path(weights.name).stem if weights.name.endswith(".safetensors") else weights.name
+    return (f"{device_name()}{several}{cores} · {width}×{height} pixels · weights {name} · about "
+            f" {mebibytes(total)}{'' if on_cpu or count == 1 else ' on each'}")
+
+
+def advice(weights: Weights) -> str:
+    """What is said of a network that is not the best; "" of others."""
+    gets = "`jaxstyle weights fetch vgg19` gets the full network"
+    if weights.name == "random":
+        return f"random numbers, no training: for textures only; {gets}"
+    return f"{weights.name} is the small bundled network; {gets}" if weights.name.endswith("-slim") else ""
 
 
 def prepared_run(job: Job, earlier: Checkpoint | None, console: Console) -> Recipe:
@@ -129,10 +152,12 @@ def prepared_run(job: Job, earlier: Checkpoint | None, console: Console) -> Reci
     else:
         budget = memory_budget(devices or jax.devices()[:1], job.limit, references)
         chosen, needed = fitting(weights, references, recipe, budget, devices)
-    console.print(headline(weights, references, chosen, needed, devices), highlight=False, soft_wrap=True)
+    console.print(headline(weights, references, chosen, needed, devices))
+    if said := advice(weights):
+        console.print(said, style="dim")
     if said := changes(recipe, chosen):
         of = "the memory that is free" if job.limit is None else f"--max-memory {mebibytes(job.limit)}"
-        console.print(f"to fit into {of}: {said}", highlight=False, soft_wrap=True)
+        console.print(f"to fit into {of}: {said}")
     return chosen
 
 
@@ -179,6 +204,26 @@ class Keeper:
         self.before = [sum(stage.steps for stage in recipe.stages[:i]) for i in range(len(recipe.stages))]
         self.began = time.monotonic() - (earlier.about["seconds"] if earlier else 0.0)
         self.saved = time.monotonic()
+        self.ending, self.ended, self.outcome = threading.Lock(), False, dict[str, Any]()
+        self.stage, self.first_loss = -1, math.nan
+
+    def reached(self, at: Snapshot) -> None:
+        """Note what is needed of a snapshot later: its search is used up when the next one is asked for."""
+        best = at.search.best
+        self.outcome = {
+            "status": "running", "steps": self.steps(at), "seconds": self.seconds(),
+            "loss": float(best.value), "parts": {name: float(part) for name, part in best.parts.items()},
+            "failures": int(at.search.failures),
+        }
+        if at.stage != self.stage:
+            self.stage, self.first_loss = at.stage, self.outcome["loss"]
+
+    def stood_still(self, at: Snapshot) -> str:
+        """What to say of a run whose last stage ended where it began; "" of any other."""
+        if self.job.resume or at.step < 3 or self.outcome["loss"] < self.first_loss:
+            return ""
+        return (f"no step made the loss smaller than {self.first_loss:.4g}, so the picture is the one that "
+                "the stage began with; use smaller weights or a smaller learning rate")
 
     def steps(self, at: Snapshot) -> int:
         """Steps of all stages that are done."""
@@ -188,20 +233,51 @@ class Keeper:
         """Since the beginning, of an interrupted run without the pause."""
         return round(time.monotonic() - self.began, 3)
 
-    def picture(self, path: Path, at: Snapshot, status: str = "running") -> dict[str, Any]:
-        """Write the picture of a snapshot; returns what its manifest says of it."""
-        best = at.search.best
-        outcome = {
-            "status": status, "steps": self.steps(at), "seconds": self.seconds(), "loss": float(best.value),
-            "parts": {name: float(part) for name, part in best.parts.items()},
-            "failures": int(at.search.failures),
-        }
+    def picture(self, path: Path, at: Snapshot, status: str = "running", overwrite: bool = True
+                ) -> None:
+        """Write the picture of the snapshot that was reached last."""
+        image, outcome = at.image, {**self.outcome, "status": status, "seconds": self.seconds()}
+        height, width = stage_shape(self.job.references, self.recipe.stages[-1])
+        if status == "interrupted" and image.shape[:2] != (height, width):
+            image = resize_to(image, height, width)  # of an early stage, but what was asked for was this size
+        self.outcome = outcome
         job = self.job
-        record = manifest(self.recipe, job.files, job.weights, keep_alpha=job.keep_alpha, **outcome)
-        height, width, _ = at.image.shape
-        mask = None if self.alpha is None else resize_to(self.alpha, height, width)
-        save(path, at.image, alpha=mask, text={TEXT_KEY: json.dumps(record)})
-        return outcome
+        record = manifest(self.recipe, job.files, job.weights, beside=path.parent,
+                          keep_alpha=job.keep_alpha, **outcome)
+        mask = None if self.alpha is None else resize_to(self.alpha, image.shape[0], image.shape[1])
+        text = {TEXT_KEY: json.dumps(record)}
+        save(path, jnp.clip(image, 0, 1), alpha=mask, text=text, overwrite=overwrite)
+
+    def result(self, at: Snapshot, status: str) -> Path:
+        """Write the picture asked for; returns where: beside a file of that name that appeared meanwhile."""
+        output = self.job.output
+        replaces = self.job.force or self.job.resume
+        for number in itertools.count(2):
+            try:
+                self.picture(output, at, status, replaces)
+                return output
+            except JaxstyleError:
+                if replaces or not os.path.lexists(output):
+                    raise
+                output = self.job.output.with_stem(f"{self.job.output.stem}-{number}")
+        raise AssertionError("never reached")
+
+    def keep_for_later(self, at: Snapshot) -> str:
+        """Save the state of an interrupted run if that can be done; says whether it can go on."""
+        if threading.current_thread() is threading.main_thread():
+            self.state(at, now=True)
+        there = state_folder(self.job.output).is_dir()
+        return " (the same command with --resume goes on)" if there else ""
+
+    def show(self, at: Snapshot, left: float | None, interrupted: Interrupted) -> None:
+        """Show a snapshot on the live page, if there is one; its button stops the run as Ctrl-C does."""
+        live = self.job.live
+        if live is None:
+            return
+        live.update(self.steps(at), at.loss, {self.job.output.name: partial(getattr, at, "image")}, left=left,
+                    steps=self.recipe.total_steps)
+        if live.stop.is_set():
+            interrupted.signal = signal.SIGINT
 
     def state(self, at: Snapshot, now: bool = False) -> None:
         """Save the state if it is time to, or `now`."""
@@ -215,46 +291,64 @@ class Keeper:
 def render(job: Job, console: Console) -> int:
     """Makes and saves the picture; returns the exit code (see `Interrupted`: the best so far is saved)."""
     earlier = earlier_state(job) if job.resume else None
+    snapshot = None
     with noting_signals() as interrupted:
         with console.status("compiling …"):
             recipe = prepared_run(job, earlier, console)
         keeper = Keeper(job, recipe, earlier)
         if job.resume:
-            console.print(resumed_line(keeper, earlier), highlight=False, soft_wrap=True)
+            console.print(resumed_line(keeper, earlier))
         else:
             drop_checkpoints(state_folder(job.output))
         running = stylize_iter(job.weights, job.references, recipe, every=job.every, devices=job.devices,
                                resume=None if earlier is None else snapshot_from(earlier, recipe))
-        snapshot = None
-        for snapshot in shown(running, recipe, console):
-            if snapshot.step <= 1:  # a program was made just before
-                trim()
-            if job.every and snapshot.step and keeper.steps(snapshot) % job.every == 0:
-                keeper.picture(snapshot_path(job.output, keeper.steps(snapshot)), snapshot)
-            if interrupted:
-                break
-            keeper.state(snapshot)
+        with last_words(lambda: finished(keeper, snapshot, interrupted, console)):
+            for snapshot, left in shown(running, recipe, console):
+                keeper.reached(snapshot)
+                if snapshot.step <= 1:  # a program was made just before
+                    trim()
+                if job.every and snapshot.step and keeper.steps(snapshot) % job.every == 0:
+                    keeper.picture(snapshot_path(job.output, keeper.steps(snapshot)), snapshot)
+                keeper.show(snapshot, left, interrupted)
+                if interrupted:
+                    break
+                keeper.state(snapshot)
+            return finished(keeper, snapshot, interrupted, console)
+
+
+def finished(keeper: Keeper, snapshot: Snapshot | None, interrupted: Interrupted, console: Console) -> int:
+    """Writes the result and says so; returns the exit code.
+
+    Where a signal has to end the process, two threads may come here: the second finds that all is done.
+    """
+    with keeper.ending:
+        if keeper.ended:
+            return interrupted.code
+        keeper.ended = True
         if snapshot is None or (interrupted and not keeper.steps(snapshot)):
             console.print("interrupted before the first step; nothing was written")
             return interrupted.code
-        return finished(keeper, snapshot, interrupted, console)
-
-
-def finished(keeper: Keeper, snapshot: Snapshot, interrupted: Interrupted, console: Console) -> int:
-    """Writes the result and says so; returns the exit code."""
-    output = keeper.job.output
-    outcome = keeper.picture(output, snapshot, "interrupted" if interrupted else "finished")
-    if interrupted:
-        keeper.state(snapshot, now=True)
-        state = "interrupted (the same command with --resume goes on): the best image so far"
-    else:
-        drop_checkpoints(state_folder(output))
-        state = "done"
-    console.print(f"{state} → {output} ({outcome['seconds']:.0f} s, loss {outcome['loss']:.4g})",
-                  highlight=False, soft_wrap=True)
-    if outcome["failures"]:
-        console.print(f"{outcome['failures']} steps were not finite and were taken back")
-    return interrupted.code
+        output = keeper.result(snapshot, "interrupted" if interrupted else "finished")
+        if keeper.job.live is not None:
+            keeper.job.live.end("interrupted" if interrupted else "finished")
+        outcome, stage = keeper.outcome, keeper.recipe.stages[snapshot.stage]
+        if interrupted:
+            goes_on = keeper.keep_for_later(snapshot)
+            small = snapshot.stage + 1 < len(keeper.recipe.stages) and stage.size is not None
+            state = (f"interrupted{goes_on}: the best image so far"
+                     f"{f', enlarged from the stage at {stage.size} pixels,' if small else ''}")
+        else:
+            drop_checkpoints(state_folder(keeper.job.output))
+            state = "done"
+        asked = keeper.job.output
+        meanwhile = "" if output == asked else f"; {asked} appeared meanwhile and stays"
+        console.print(f"{state} → {output} ({outcome['seconds']:.0f} s, loss {outcome['loss']:.4g})"
+                      f"{meanwhile}")
+        if outcome["failures"]:
+            console.print(f"{outcome['failures']} steps were not finite and were taken back")
+        if still := keeper.stood_still(snapshot):
+            console.print(marked("warning:", "yellow", still))
+        return interrupted.code
 
 
 def resumed_line(keeper: Keeper, earlier: Checkpoint | None) -> str:
@@ -268,5 +362,5 @@ def snapshot_from(earlier: Checkpoint, recipe: Recipe) -> Snapshot:
     """The snapshot that a state was saved of."""
     search, first = earlier.state
     stage = earlier.about["stage"]
-    return Snapshot(image=first, search=search, first=first, losses={}, stage=stage,
+    return Snapshot(picture=first, search=search, first=first, losses={}, stage=stage,
                     step=earlier.about["step"], steps=recipe.stages[stage].steps)

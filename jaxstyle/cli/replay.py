@@ -15,6 +15,7 @@ from jaxstyle.cli.video import is_made_video, replay_video
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.runs.manifest import Files, load_references
 from jaxstyle.runs.replay import read_manifest, recipe_from_json, recorded_files, recorded_weights
+from jaxstyle.transfer.controls import by_class
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,14 @@ class Replay:
     """Where the map of the result is now, if it has moved."""
     style_map: Annotated[tuple[str, ...], arg(metavar="FILE ...")] = ()
     """Where the maps of the paintings are now, if they have moved."""
+    region: Annotated[tuple[str, ...], arg(metavar="MASK ...")] = ()
+    """Where the masks of regions are now, if they have moved."""
+    style_mask: Annotated[tuple[str, ...], arg(metavar="MASK ...")] = ()
+    """Where the masks of the paintings are now, if they have moved."""
+    content_mask: Annotated[str | None, arg(metavar="FILE")] = None
+    """Where the content mask is now, if it has moved."""
+    strength_mask: Annotated[str | None, arg(metavar="FILE")] = None
+    """Where the strength mask is now, if it has moved."""
     weights: Annotated[str | None, arg(metavar="NAME")] = None
     """Name or file of the weights, if they have moved."""
     model: Annotated[str | None, arg(metavar="MODEL")] = None
@@ -52,11 +61,13 @@ class Replay:
         output = self.output or self.picture.with_name(f"{self.picture.stem}-replay{self.picture.suffix}")
         check_output(output, self.force)
         given = Files(content=self.content, styles=self.style, start=self.start,
-                      content_map=self.content_map, style_maps=self.style_map)
+                      content_map=self.content_map, style_maps=self.style_map, regions=self.region,
+                      style_regions=self.style_mask, content_mask=self.content_mask,
+                      strength_mask=self.strength_mask)
         files = recorded_files(data, given, self.picture.parent)
         recipe = recipe_from_json(data["recipe"])
-        weights = recorded_weights(data, self.weights)
-        references = load_references(files)
+        weights = recorded_weights(data, self.weights, self.picture.parent)
+        references = by_class(load_references(files), recipe)
         job = Job(weights=weights, references=references, recipe=recipe, files=files, output=output,
-                  keep_alpha=bool(data.get("keep_alpha")), as_it_was=True)
+                  keep_alpha=bool(data.get("keep_alpha")), as_it_was=True, force=self.force)
         return render(job, console)

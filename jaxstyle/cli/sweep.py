@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,25 +12,31 @@ import jax
 from rich.console import Console
 from tyro.conf import Positional, UseAppendAction, arg
 
+from jaxstyle.cli.interrupts import last_words
 from jaxstyle.cli.maps import MapOptions, sweep_maps
 from jaxstyle.cli.progress import show_sweep
+from jaxstyle.cli.regions import parse_regions
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.folder import pictures
+from jaxstyle.images.masks import FEATHER
 from jaxstyle.metrics.strength import Balance, measure_balance, with_strength
 from jaxstyle.pytrees import replace
 from jaxstyle.runs.manifest import Files
 from jaxstyle.sweeps.batches import Options, Progress, references_of
 from jaxstyle.sweeps.inputs import crossed, with_maps
 from jaxstyle.sweeps.memory import fitting_lanes
-from jaxstyle.sweeps.plan import Axis, Lane, Point, axis_from, plan, zipped
+from jaxstyle.sweeps.plan import MAX_LANES, Axis, Lane, Point, axis_from, plan, zipped
 from jaxstyle.sweeps.runner import run_sweep
 from jaxstyle.transfer import presets
+from jaxstyle.transfer.controls import by_region
 from jaxstyle.transfer.memory import changes, mebibytes, parse_size
 from jaxstyle.transfer.platform import use_host_devices
 from jaxstyle.transfer.recipe import Recipe
 from jaxstyle.transfer.settings import override
 from jaxstyle.transfer.translation import translated
 from jaxstyle.weights.store import best_available, load_weights
+
+INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,10 @@ class Sweep:
     """auto: make maps for every photo with its paintings by clustering what they look like (kept in DIR)."""
     no_maps: bool = False
     """Leave maps aside that lie beside the pictures as PHOTO_sem.png and PAINTING_sem.png."""
+    region: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="MASK=PAINTING")] = ()
+    """Paint where a mask is white, from its own painting; what no mask covers is painted from PAINTING."""
+    feather: Annotated[float, arg(metavar="SHARE")] = FEATHER
+    """How soft the edges of masks are made, as a share of the longer side."""
     together: bool = False
     """Use all paintings in every lane (blended) instead of one after the other."""
     recipe: Annotated[str, arg(metavar="NAME")] = "default"
@@ -111,7 +122,8 @@ class Sweep:
         options = Options(width=self.lanes, memory=memory, snapshots=self.snapshots,
                           save_seconds=self.save_every, process=jax.process_index(),
                           processes=jax.process_count(), judge=self.judge)
-        lanes = fitted(self.planned(settings), options, console)
+        with console.status("reading pictures, measuring …"):
+            lanes = fitted(self.planned(settings), options, console)
         if found := sorted({lane.files.content_map for lane in lanes if lane.files.content_map}):
             console.print(f"maps: {', '.join(found)} (and those of the paintings)", highlight=False,
                           soft_wrap=True)
@@ -119,7 +131,11 @@ class Sweep:
 
     def title(self) -> str:
         """What the report is called."""
-        return f"{self.content.stem} in the style of {self.painting.stem}"
+        photos = pictures((self.content, *self.contents))
+        paintings = pictures((self.painting, *self.paintings))
+        photo = photos[0].stem if len(photos) == 1 else f"{len(photos)} photos"
+        painting = paintings[0].stem if len(paintings) == 1 else f"{len(paintings)} paintings"
+        return f"{photo} in the style of {painting}{' together' if self.together else ''}"
 
     def planned(self, settings: Mapping[str, str]) -> list[Lane]:
         """The lanes that the options describe.
@@ -129,9 +145,10 @@ class Sweep:
         """
         if self.lanes is not None and self.lanes < 1:
             raise JaxstyleError("--lanes takes a number of at least 1")
-        if self.seeds is not None and self.seeds < 1:
-            raise JaxstyleError("--seeds takes a number of at least 1")
+        if self.seeds is not None and not 1 <= self.seeds <= MAX_LANES:
+            raise JaxstyleError(f"--seeds takes a number of 1 to {MAX_LANES:,}")
         base = override(self.sized(presets.named(self.recipe)), dict(settings))
+        base = by_region(base) if self.region else base
         axes = [axis_from(text, base) for text in self.vary]
         if self.zip:
             axes.append(zipped([axis_from(text, base) for text in self.zip]))
@@ -143,9 +160,28 @@ class Sweep:
         if self.content_map or self.style_map:
             files = with_maps(files, self.content_map, dict(zip(map(str, paintings), self.style_map)))
         files = sweep_maps(files, base, weights, MapOptions(self.maps, self.no_maps, True), self.output)
-        return plan(base, axes, files, weights, settings=settings, sized=self.sized,
-                    keep_solver=self.keep_solver, strengthen=strengthener(weights), strength=self.strength,
-                    translate=lambda recipe: translated(recipe, load_weights(weights)))
+        if self.region:
+            files = self.with_regions(files)
+        lanes = plan(base, axes, files, weights, settings=settings, sized=self.sized,
+                     keep_solver=self.keep_solver, strengthen=strengthener(weights), strength=self.strength,
+                     translate=lambda recipe: translated(recipe, load_weights(weights)))
+        if not self.region:
+            return lanes
+        return [dataclasses.replace(lane, recipe=by_region(lane.recipe)) for lane in lanes]
+
+    def with_regions(self, files: Mapping[str, Mapping[str, Files]]) -> dict[str, dict[str, Files]]:
+        """The files with the regions' paintings before the painting of the rest.
+
+        Raises:
+          JaxstyleError: regions that cannot be read, or a rest that is given twice.
+        """
+        styles, masks = parse_regions(self.region)
+        if None in masks or self.together:
+            raise JaxstyleError("with --region the rest is painted from PAINTING; leave out --together and "
+                                "--region rest=…")
+        return {photo: {name: replace(given, {"styles": (*styles, *given.styles), "regions": (*masks, None),
+                                              "feather": self.feather}) for name, given in some.items()}
+                for photo, some in files.items()}
 
     def sized(self, recipe: Recipe) -> Recipe:
         """The recipe with the short flags applied."""
@@ -185,11 +221,15 @@ def perform(directory: Path, lanes: Sequence[Lane], options: Options, console: C
 
 def watched(progress: Iterable[Progress], lanes: int, console: Console) -> int:
     """Runs a sweep while showing its progress; returns 0, or 130 if it was interrupted."""
+    def say() -> None:
+        console.print("interrupted; the same command goes on from here")
+
     try:
-        show_sweep(progress, lanes, console)
+        with last_words(say):
+            show_sweep(progress, lanes, console)
     except KeyboardInterrupt:
-        console.print("interrupted; the same command goes on from here", highlight=False)
-        return 130
+        say()
+        return INTERRUPTED
     return 0
 
 

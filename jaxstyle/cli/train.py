@@ -119,9 +119,9 @@ class Train:
                 continue
         skipped = {**found.skipped, **found.photos.skipped}
         if skipped:
-            console.print(f"[yellow]{len(skipped)} photos were left out[/] because they cannot be decoded: "
+            console.print(f"{len(skipped)} photos were left out because they cannot be decoded: "
                           f"{', '.join(Path(path).name for path in skipped)} (reasons in skipped.json)",
-                          highlight=False, soft_wrap=True)
+                          style="yellow")
         if stop:
             console.print(f"stopped; go on with --resume. The model so far → {self.output}",
                           highlight=False, soft_wrap=True)
@@ -134,7 +134,8 @@ def shown(progress: Iterable[Step], console: Console) -> Iterator[Step]:
     """Passes reports on and shows each: step, losses, seconds per step, time left."""
     columns = (TextColumn("training"), BarColumn(bar_width=24),
                TextColumn("{task.completed:.0f}/{task.total:.0f}"), TextColumn("{task.fields[pace]}"),
-               TimeRemainingColumn(compact=True), TextColumn("[dim]{task.fields[losses]}"))
+               TimeRemainingColumn(compact=True), TextColumn("{task.fields[losses]}", style="dim",
+                                                                markup=False))
     with Progress(*columns, console=console, disable=not console.is_terminal, refresh_per_second=2) as bar:
         task = bar.add_task("", total=None, pace="", losses="")
         for step in progress:
@@ -143,7 +144,7 @@ def shown(progress: Iterable[Step], console: Console) -> Iterator[Step]:
             pace = f"{report.seconds:.2f} s/step"
             bar.update(task, total=step.total, completed=report.step, pace=pace, losses=line)
             if report.note:
-                console.print(f"[yellow]{report.note}[/]", highlight=False, soft_wrap=True)
+                console.print(report.note, style="yellow")
             if step.held_out:
                 console.print(f"step {report.step}: held-out loss {step.held_out['total']:.4g}",
                               highlight=False)

@@ -16,7 +16,7 @@ from jaxstyle.report.data import read_sweep
 from jaxstyle.runs.manifest import Files
 from jaxstyle.sweeps.batches import Options
 from jaxstyle.sweeps.halving import read_rungs, settings_line, tune
-from jaxstyle.sweeps.plan import Lane, for_sweeps
+from jaxstyle.sweeps.plan import MAX_LANES, Lane, for_sweeps
 from jaxstyle.transfer import presets
 from jaxstyle.transfer.memory import parse_size
 from jaxstyle.transfer.platform import use_host_devices
@@ -61,6 +61,10 @@ class Tune:
 
         if not self.paintings:
             raise JaxstyleError("no painting was given; try: jaxstyle tune photo.jpg art.jpg -o runs/tune")
+        if not 2 <= self.candidates <= MAX_LANES:
+            raise JaxstyleError(f"--candidates takes a number of 2 to {MAX_LANES:,}")
+        if self.seed < 0:
+            raise JaxstyleError("--seed takes a number of at least 0")
         use_host_devices()
         base = presets.with_steps(presets.with_size(presets.named(self.recipe), self.size), self.steps)
         files = Files(content=str(self.content), styles=tuple(map(str, self.paintings)))
@@ -86,7 +90,7 @@ class Tune:
         sweep = read_sweep(self.output)
         front, knee = sweep.front()
         if not front:
-            console.print("no candidate came to a finite loss; use smaller weights", highlight=False)
+            console.print("no candidate came to a finite loss; use smaller weights")
         chosen = "" if self.recipe == "default" else f"--recipe {self.recipe} "
         for i in front:
             found = sweep.lanes[i]

@@ -21,7 +21,7 @@ from jaxstyle.video import folder as files
 from jaxstyle.video.encode import CODECS
 from jaxstyle.video.make import Job, make, read_recorded, seconds
 from jaxstyle.video.pictures import beside, strip_indices, thumbnail, write_flicker, write_strip
-from jaxstyle.video.plan import Plan, check_plan, job_from, plan_from
+from jaxstyle.video.plan import Plan, check_plan, job_from, located, plan_from
 from jaxstyle.video.recipe import VideoRecipe, named
 from jaxstyle.weights.store import best_available
 
@@ -97,8 +97,9 @@ class Video:
         """The named recipe with the short flags and settings applied, to first and following frames alike."""
         recipe = named(self.recipe)
         first = {path: text for path, text in settings.items() if not path.startswith("terms.temporal")}
+        after = {path: text for path, text in settings.items() if not path.startswith("stages")}
         changes: dict[str, Any] = {"first": override(recipe.first, first),
-                                   "following": override(recipe.following, settings)}
+                                   "following": override(recipe.following, after)}
         if self.seed is not None:
             changes = {name: replace(one, {"seed": self.seed}) for name, one in changes.items()}
         if self.steps is not None:
@@ -232,5 +233,6 @@ def replay_video(replay: Any, console: Console) -> int:
         raise JaxstyleError(f"{output}: this was {kind}, whose frames may differ in size; write the same "
                             "kind")
     source = None if replay.content is None else Path(replay.content)
+    data = located(data, made.resolve().parent)
     plan = plan_from(data, output, source, replay.style, replay.weights, replay.model)
     return produce(plan, console, force=replay.force)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from rich.console import Console
+from rich.text import Text
 from tyro.conf import OmitSubcommandPrefixes, Positional, arg, subcommand
 
 from jaxstyle.backbones import Architecture
 from jaxstyle.backbones.perceptual import Weights
-from jaxstyle.errors import JaxstyleError
+from jaxstyle.cli.terminal import marked
+from jaxstyle.errors import JaxstyleError, printable
 from jaxstyle.weights.fetch import fetch
 from jaxstyle.weights.normalise import normalise_on_photos
 from jaxstyle.weights.port import port
@@ -50,7 +49,8 @@ class List:
                 meaning = MEANING[entry.files[0].convention]
                 about = (entry.architecture, meaning, entry.origin, entry.licence)
                 console.print(_line(name, "to fetch", *about), highlight=False, soft_wrap=True)
-        console.print(f"\ncache folder: {cache_dir() / 'weights'}", highlight=False, soft_wrap=True)
+        console.print()
+        console.print(f"cache folder: {cache_dir() / 'weights'}")
         return 0
 
 
@@ -65,8 +65,7 @@ class Fetch:
 
     def run(self, console: Console) -> int:
         """Fetch and say what came."""
-        with _warnings_on(console):
-            weights = fetch(self.name, file=self.file, progress=console.is_terminal)
+        weights = fetch(self.name, file=self.file, progress=console.is_terminal)
         console.print(f"{self.name}: {_summary(weights)}", highlight=False, soft_wrap=True)
         console.print(f"use it with --weights {self.name}", highlight=False)
         return 0
@@ -106,7 +105,7 @@ class Port:
                       highlight=False, soft_wrap=True)
         for finding in verify(str(output)):
             if not finding.passed:
-                console.print(f"[yellow]warning:[/] {finding.text}", highlight=False, soft_wrap=True)
+                console.print(marked("warning:", "yellow", finding.text))
         name = output.stem if self.output is None else output
         console.print(f"use it with --weights {name}", highlight=False, soft_wrap=True)
         return 0
@@ -124,8 +123,8 @@ class Verify:
         results = {name: verify(name) for name in self.names or available()}
         for name, findings in results.items():
             for check, passed, text in findings:
-                mark = "[green]ok  [/]" if passed else "[red]BAD [/]"
-                console.print(f"{mark} {name}: {check}: {text}", highlight=False, soft_wrap=True)
+                mark, style = ("ok  ", "green") if passed else ("BAD ", "red")
+                console.print(marked(mark, style, f"{name}: {check}: {text}"))
         for name, findings in results.items():
             must_pass(findings, name)
         return 0
@@ -184,8 +183,8 @@ class WeightsCommand:
         return self.action.run(console)
 
 
-def _line(name: str, where: str, *about: str) -> str:
-    return f"[bold]{name:20}[/] {where:9} {' · '.join(part for part in about if part)}"
+def _line(name: str, where: str, *about: str) -> Text:
+    return marked(f"{printable(name):20}", "bold", f"{where:9} {' · '.join(part for part in about if part)}")
 
 
 def _describe(path: Path | None) -> tuple[str, ...]:
@@ -215,13 +214,3 @@ def _check_target(output: Path, force: bool) -> None:
         raise JaxstyleError(f"{output}: the name must end in .safetensors")
     if output.exists() and not force:
         raise JaxstyleError(f"{output}: exists already; add --force or choose another -o")
-
-
-@contextmanager
-def _warnings_on(console: Console) -> Iterator[None]:
-    """Warnings as lines of the console."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", UserWarning)
-        warnings.showwarning = lambda message, *_, **__: console.print(
-            f"[yellow]warning:[/] {message}", highlight=False, soft_wrap=True)
-        yield

@@ -95,7 +95,8 @@ def shares_at(model: Model, look: Look, shape: tuple[int, ...]) -> Array:
     rest = shares(model, look.blend)
     if not look.regions:
         return rest
-    masks = {style_index(model, name): jnp.clip(resize_to(jnp.asarray(mask), *shape, "linear"), 0, 1)
+    height, width = shape
+    masks = {style_index(model, name): jnp.clip(resize_to(jnp.asarray(mask), height, width, "linear"), 0, 1)
              for name, mask in look.regions.items()}
     total: Any = sum(masks.values())
     room = jnp.maximum(1 - total, 0)[..., None] * rest

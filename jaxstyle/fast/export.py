@@ -17,7 +17,7 @@ from jax import Array, export
 from jaxstyle.atomic import write_whole
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.fast.model import Model
-from jaxstyle.fast.network import MULTIPLE, stylized
+from jaxstyle.fast.network import MULTIPLE, transformed
 
 SIZES = ((64, 48), (52, 96))
 """Heights and widths that the programs are compared at."""
@@ -75,7 +75,7 @@ def _program(model: Model, share: Array) -> Any:
     params, statistics = jax.tree.map(np.asarray, (model.params, model.statistics))
 
     def run(image: Array) -> Array:
-        return jnp.clip(stylized(model.network, params, image, share, statistics), 0, 1)
+        return jnp.clip(transformed(model.network, params, image, share, statistics), 0, 1)
 
     return run
 
@@ -97,7 +97,8 @@ def _plain(run: Any) -> Any:
 
 
 def _stablehlo(run: Any) -> bytes:
-    h, w = export.symbolic_shape("h, w")
+    # Reflection needs sides longer than its four pixels, also at a quarter of the size.
+    h, w = export.symbolic_shape("h, w", constraints=("h >= 4", "w >= 4"))
     shape = jax.ShapeDtypeStruct((MULTIPLE * h, MULTIPLE * w, 3), jnp.float32)
     return bytes(export.export(jax.jit(_plain(run)), platforms=("cpu", "cuda", "tpu"))(shape).serialize())
 

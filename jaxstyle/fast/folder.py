@@ -130,7 +130,7 @@ def run(folder: Path, recipe: Training, task: Task, photos: Photos, plan: Plan,
             state = report.state
             note(folder, records, {"step": report.step, "seconds": report.seconds, **report.losses,
                                    **({"note": report.note} if report.note else {})})
-            progress = Progress(report, recipe.steps, records[-1])
+            progress = Progress(report, recipe.steps)
             last = report.step == recipe.steps or stop()
             if not report.note and (last or due(report, plan.save_every)):
                 progress.held_out = held_out_loss(recipe, task, state, plan.held_out)

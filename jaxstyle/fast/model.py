@@ -17,7 +17,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
 from safetensors import SafetensorError, safe_open
@@ -127,6 +126,8 @@ def write_model(path: str | os.PathLike, model: Model, precision: str = "float32
     if (path / CARD_FILE).exists() and not overwrite:
         raise JaxstyleError(f"{path}: holds a model already; choose another name or allow overwriting")
     try:
+        import orbax.checkpoint as ocp  # takes a second to import
+
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save(path.absolute() / PARAMETERS, unflatten_dict(tensors, sep="/"), force=True)
     except (OSError, ValueError) as error:
@@ -258,6 +259,8 @@ def _folder_header(path: Path) -> dict[str, str]:
 def _read_folder(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     header = _folder_header(path)
     try:
+        import orbax.checkpoint as ocp  # takes a second to import
+
         with ocp.StandardCheckpointer() as checkpointer:
             tree = checkpointer.restore(path.absolute() / PARAMETERS)
     except Exception as error:  # damaged arrays make Orbax raise nearly any type

@@ -171,7 +171,16 @@ def stylized(
     """
     shares = jnp.zeros(network.styles, image.dtype).at[0].set(1) if style is None else style
     shares = padded(shares) if shares.ndim == 3 else shares
-    x, kept = padded(image), padded(image)
+    y = transformed(network, params, padded(image), shares, statistics, batch)
+    return y[: image.shape[0], : image.shape[1]]
+
+
+def transformed(
+    network: StyleNetwork, params: Mapping[str, Any], x: Array, shares: Array,
+    statistics: Mapping[str, Any] | None = None, batch: dict[str, Any] | None = None,
+) -> Array:
+    """Same as `stylized`, of an image whose sides `MULTIPLE` divides, with shares given."""
+    kept = x
     for layer in network.layers:
         if layer.block:
             kept = x
@@ -179,7 +188,7 @@ def stylized(
         if layer.normalised:
             y = normalised(network, layer, params[layer.name], y, shares, (statistics or {}, batch))
         x = activated(network, layer, y, kept)
-    return x[: image.shape[0], : image.shape[1]]
+    return x
 
 
 def convolved(network: StyleNetwork, layer: Layer, params: Mapping[str, Any], x: Array,

@@ -14,6 +14,7 @@ from jaxstyle.errors import JaxstyleError
 from jaxstyle.fast.recipe import Architecture, Training
 from jaxstyle.losses import Content, Gram, TotalVariation
 from jaxstyle.pytrees import replace
+from jaxstyle.transfer.objective import layers_of
 
 VGG16_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 EPOCHS = 2 * 82_783 // 4
@@ -133,7 +134,7 @@ def on_network(recipe: Training, weights: Weights) -> tuple[Training, str]:
     missing = [layer for layer in wanted if layer not in network.layers]
     if not missing and (published or not absolute):
         return recipe, ""
-    relative = [layer for term in RELATIVE.values() for layer in term.layers]
+    relative = layers_of(RELATIVE)
     if any(layer not in network.layers for layer in relative):
         raise JaxstyleError(f"network '{weights.name}' has no layer '{(missing or wanted)[0]}'; train with a "
                             f"VGG, or choose layers among {', '.join(network.layers)}")

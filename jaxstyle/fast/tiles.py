@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -56,8 +57,8 @@ def stylized_in_bands(
       shares: `[styles]` or `[H, W, styles]`; rows: rounded up to a multiple of 4.
     """
     height, width = image.shape[:2]
-    shares = np.asarray(padded(shares)) if shares.ndim == 3 else np.asarray(shares)
-    source = Source(np.asarray(padded(image)), 1, -1)
+    shares = np.asarray(padded(jnp.asarray(shares))) if shares.ndim == 3 else np.asarray(shares)
+    source = Source(np.asarray(padded(jnp.asarray(image))), 1, -1)
     known = dict(statistics or {})
     kept = source.values
     for index, layer in enumerate(network.layers[:-1]):
@@ -81,7 +82,9 @@ def passed(network: StyleNetwork, params: Any, source: Source, index: int, given
            ) -> tuple[Any, dict[str, np.ndarray]]:
     """What the convolution of a layer gives, if it is kept, and its mean and variance over the image."""
     layer = network.layers[index]
-    total, squares, count, parts = 0.0, 0.0, 0, []
+    total: Any = 0.0
+    squares: Any = 0.0
+    count, parts = 0, []
     for band in bands(network, params, source, index, given, raw=True):
         total = total + band.sum((0, 1), dtype=np.float64)
         squares = squares + np.square(band, dtype=np.float64).sum((0, 1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -114,7 +114,8 @@ def photo_loss(
         if train and statistics:
             y, changed = task.network.apply(variables, image, shares, train=True, mutable=["statistics"])
             return y, changed["statistics"]
-        return task.network.apply(variables, image, shares), statistics
+        y = task.network.apply(variables, image, shares)
+        return cast(Array, y), statistics
 
     image, changed = run(photo)
     target = jax.tree.map(lambda leaf: leaf[painting], task.targets)

@@ -1,7 +1,10 @@
 """What a result is measured by: pure functions, and one small frozen term for each."""
 
 from jaxstyle.losses.content import Content, content_loss
+from jaxstyle.losses.dream import Dream, excitement
 from jaxstyle.losses.gram import Gram, gram_loss, gram_matrix
+from jaxstyle.losses.guided import GuidedGram, guided_gram, guided_loss
+from jaxstyle.losses.matting import Matting, matting_energy
 from jaxstyle.losses.neighbours import Neighbours, Splitting, neighbour_loss, splitting_loss
 from jaxstyle.losses.patch_energy import patch_loss
 from jaxstyle.losses.patches import Patches
@@ -10,12 +13,13 @@ from jaxstyle.losses.similarity import SelfSimilarity, similarity_loss
 from jaxstyle.losses.temporal import Temporal, temporal_loss
 from jaxstyle.losses.transport import RelaxedTransport, moment_distance, palette_distance, relaxed_transport
 
-TERMS = (Content, Gram, Patches, Neighbours, Splitting, RelaxedTransport, SelfSimilarity, TotalVariation,
-         Pixel, Range, Temporal)
+TERMS = (Content, Gram, GuidedGram, Patches, Neighbours, Splitting, RelaxedTransport, SelfSimilarity, Matting,
+         Dream, TotalVariation, Pixel, Range, Temporal)
 
 __all__ = [
-    "TERMS", "Content", "Gram", "Neighbours", "Patches", "Pixel", "Range", "RelaxedTransport",
-    "SelfSimilarity", "Splitting", "Temporal", "TotalVariation", "content_loss", "gram_loss", "gram_matrix",
+    "TERMS", "Content", "Dream", "Gram", "GuidedGram", "Matting", "Neighbours", "Patches", "Pixel", "Range",
+    "RelaxedTransport", "SelfSimilarity", "Splitting", "Temporal", "TotalVariation", "content_loss",
+    "excitement", "gram_loss", "gram_matrix", "guided_gram", "guided_loss", "matting_energy",
     "moment_distance", "neighbour_loss", "palette_distance", "patch_loss", "range_penalty",
     "relaxed_transport", "similarity_loss", "splitting_loss", "temporal_loss", "total_variation",
 ]

@@ -11,21 +11,30 @@ from jaxstyle.backbones.vgg import CONTENT_LAYER
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses.checks import blend_weights, one_of, same_length
 from jaxstyle.losses.look import Look
+from jaxstyle.losses.masks import layer_mask
 from jaxstyle.ops.palette import matched_colours
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.references import References
 
+MASK = "mask"
+"""What the mask is called among the layers of a target."""
 NORMALIZATIONS = ("mean", "paper", "relative")
 
 
-def content_loss(features: Array, target: Array, normalization: str = "mean") -> Array:
+def content_loss(features: Array, target: Array, normalization: str = "mean", mask: Array | None = None
+                 ) -> Array:
     """Squared distance between two feature maps `[h, w, c]`.
 
     "mean": mean (F − P)², independent of image size (Torch neural-style, Gatys' notebook).
     "paper": ½ Σ (F − P)² (Gatys et al. 2015, equation 1).
     "relative": Σ (F − P)² / Σ P², independent of image size and of the scale of the network (ours).
+
+    Args:
+      mask: `[h, w]`, how much each position counts (the divisors are those without it).
     """
     squares = jnp.square(features - target)
+    if mask is not None:
+        squares = mask[..., None] * squares
     if normalization == "relative":
         return squares.sum() / (jnp.square(target).sum() + jnp.finfo(target.dtype).tiny)
     return squares.mean() if normalization == "mean" else squares.sum() / 2
@@ -33,7 +42,7 @@ def content_loss(features: Array, target: Array, normalization: str = "mean") ->
 
 @pytree
 class Content:
-    """Keeps the features of the content image.
+    """Keeps the features of the content image; `references.content_mask` says where how much.
 
     Attributes:
       weight: factor of the whole term; layer_weights: one factor per layer.
@@ -62,12 +71,14 @@ class Content:
             shares = blend_weights((), len(references.styles))
             photo = photo + self.palette * (matched_colours(photo, references.styles, shares) - photo)
         found = look(photo, self.layers)
-        return {layer: found[layer] for layer in self.layers}
+        target = {layer: found[layer] for layer in self.layers}
+        return target if references.content_mask is None else {**target, MASK: references.content_mask}
 
     def loss(self, image: Array, features: dict[str, Array], target: dict[str, Array]) -> Array:
         """Weighted sum of `content_loss` over layers, without `weight`."""
-        return sum(
-            (weight * content_loss(features[layer], target[layer], self.normalization)
-             for layer, weight in zip(self.layers, self.layer_weights)),
-            start=jnp.zeros((), image.dtype),
-        )
+        total = jnp.zeros((), image.dtype)
+        for layer, weight in zip(self.layers, self.layer_weights):
+            mask = layer_mask(target[MASK], features[layer]) if MASK in target else None
+            loss = content_loss(features[layer], target[layer], self.normalization, mask)
+            total = total + weight * loss
+        return total

@@ -82,6 +82,8 @@ class Gram:
         """Blended Gram matrix of the styles at each layer."""
         if not references.styles:
             raise JaxstyleError("the Gram term needs at least one style image")
+        if references.regions:
+            raise JaxstyleError("the Gram term has no regions; use GuidedGram (transfer.controls.by_region)")
         shares = blend_weights(self.blend, len(references.styles))
         styles = [look(style, self.layers) for style in references.styles]
         return {

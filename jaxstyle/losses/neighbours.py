@@ -116,7 +116,8 @@ class Neighbours:
     """Makes every hypercolumn of the image point where its nearest neighbour in the styles points.
 
     The neighbours are those of `search_image`, found when a stage begins. With maps in the references they
-    are sought by what the maps say, too. Several styles are blended: each gives its own neighbours.
+    are sought by what the maps say, too. Several styles are blended: each gives its own neighbours; with
+    regions it does so in its own.
 
     Attributes:
       weight: factor of the whole term.
@@ -164,8 +165,12 @@ class Neighbours:
         shape = quarter(content)
         columns = hypercolumns(look(searched, self.layers), scales, shape)
         semantic = None if references.content_map is None else flat(pooled(references.content_map, *shape))
+        parts: Sequence[Any] = shares
         total = jnp.zeros_like(columns)
-        for index, share in enumerate(shares):
+        if references.regions:  # each style in its own; what is left points where the photo points
+            parts = [pooled(mask[..., None], *shape) for mask in references.regions]
+            total = (1 - sum(parts, start=jnp.zeros(()))) * unit(columns)
+        for index, share in enumerate(parts):
             candidates, maps = self._candidates(references, index, scales, look)
             found = matched(flat(columns), candidates, semantic, maps, self.gamma)
             total = total + share * unit(found).reshape(columns.shape)

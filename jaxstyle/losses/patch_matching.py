@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array, lax
 
 from jaxstyle import ops
-from jaxstyle.ops.resize import resize_to
+from jaxstyle.losses.masks import pooled as pooled
 from jaxstyle.pytrees import pytree, static
 
 MATCHINGS = ("paper", "relative", "neural-doodle")
@@ -49,16 +49,6 @@ class Matches(NamedTuple):
     style: Array
     corner: Array
     peaks: tuple[Array, ...] | None
-
-
-def pooled(semantic: Array, height: int, width: int) -> Array:
-    """A semantic map `[H, W, M]` at the `[height, width, M]` of a layer: average pooling, as a network pools.
-
-    Where halving does not lead there exactly, the rest is linear interpolation.
-    """
-    while semantic.shape[0] >= 2 * height and semantic.shape[1] >= 2 * width:
-        semantic = ops.average_pool(semantic)
-    return resize_to(semantic, height, width, "linear", clip=False)
 
 
 def unit(x: Array) -> Array:
@@ -145,18 +135,25 @@ def allowed(shapes: Sequence[tuple[int, int]], search: Search) -> np.ndarray | N
 
 
 def match_patches(key: Array, styles: Sequence[Candidates], search: Search,
-                  penalties: Sequence[Array] | None = None) -> Matches:
+                  penalties: Sequence[Array] | None = None, regions: Sequence[Array] = ()) -> Matches:
     """For every patch of `key` `[h, w, D]` on its grid the best patch of any copy of any style.
 
     Copies are searched one after the other, so memory is that of one.
 
     Args:
       penalties: for each style what is subtracted from the scores of its patches, `[K, rows, columns]`.
+      regions: a mask `[h, w]` for each style; a patch is sought in the style whose mask is greatest in its
+        middle. None: in all styles.
     """
     starts = tuple(ops.patch_starts(side, search.size, search.stride) for side in key.shape[:2])
     found = [_match_style(key, style, search, starts, None if penalties is None else penalties[i])
              for i, style in enumerate(styles)]
-    best = jnp.argmax(jnp.stack([score for _, score, _ in found]), axis=0).astype(jnp.int32)
+    scores = jnp.stack([score for _, score, _ in found])
+    if regions:
+        rows, columns = (jnp.asarray(own) + search.size // 2 for own in starts)
+        here = jnp.argmax(jnp.stack([mask[rows[:, None], columns[None]] for mask in regions]), axis=0)
+        scores = jnp.where(here[None] == jnp.arange(len(styles))[:, None, None], scores, -jnp.inf)
+    best = jnp.argmax(scores, axis=0).astype(jnp.int32)
     corner = jnp.take_along_axis(jnp.stack([at for at, _, _ in found]), best[None], axis=0)[0]
     peaks = tuple(peaks for _, _, peaks in found if peaks is not None)
     return Matches(best, corner, peaks if search.peaks else None)

@@ -15,6 +15,7 @@ from jax import Array, lax
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses.checks import one_of, same_length
 from jaxstyle.losses.look import Look
+from jaxstyle.losses.masks import layer_mask
 from jaxstyle.losses.patch_copies import copy_of, variants
 from jaxstyle.losses.patch_energy import coverage, patch_count, patch_loss
 from jaxstyle.losses.patch_matching import (
@@ -113,6 +114,7 @@ class Patches:
         if self.anchor is not None and references.content is not None:
             photo = look(references.content, self.layers)
         return {layer: {"photo": None if photo is None else photo[layer],
+                        "regions": tuple(references.regions),
                         **self._layer_target([[f[layer] for f in copies] for copies in features], maps,
                                              references.content_map)} for layer in self.layers}
 
@@ -174,7 +176,8 @@ class Patches:
             peaks = lax.cond(memory["first"], lambda: self._peaks(key, styles),
                              lambda: memory["peaks"][layer])
             penalties = [self.variety * peak for peak in peaks]
-        matches = match_patches(key, styles, search, penalties)
+        masks = [layer_mask(mask, features) for mask in target["regions"]]
+        matches = match_patches(key, styles, search, penalties, masks)
         total = patch_loss(features, styles, matches, search, shared=self.normalization == "cnnmrf")
         patches = patch_count(height, width, self.size, self.stride)
         match self.normalization:

@@ -30,6 +30,8 @@ from jaxstyle.ops.resize import resize_to
 from jaxstyle.pytrees import replace
 from jaxstyle.references import References
 from jaxstyle.solvers import ArmijoLbfgs, begin_search, search_step
+from jaxstyle.solvers.iterate import Box
+from jaxstyle.transfer.controls import prepared
 from jaxstyle.transfer.inputs import sized
 from jaxstyle.transfer.objective import Terms, objective, targets
 from jaxstyle.transfer.program import network_for
@@ -91,16 +93,17 @@ def measure_balance(weights: Weights, references: References, recipe: Recipe, st
     fits = last.size is not None and last.size <= size
     small = last if fits else Stage(size=size, steps=last.steps, by=last.by)
     network = network_for(weights, recipe)
-    given = sized(references, small, recipe.style_scale)
+    given = prepared(sized(references, small, recipe.style_scale), recipe)
     layers = layers_to_measure(network, recipe)
-    found = jax.device_get(trade_offs(network, given, content, style, GRID, steps, layers))
+    found = jax.device_get(trade_offs(network, given, content, style, GRID, steps, layers,
+                                      getattr(recipe.solver, "box", None)))
     strengths = strength_of(found["content"], found["style"])
     good = np.isfinite(strengths) & np.isfinite(found["factors"]) & (found["factors"] > 0)
     if not good.any():
         raise JaxstyleError("the style terms do not move the photo: no strength can be measured")
     factors = found["factors"]
     if not fits:
-        full = sized(references, last, recipe.style_scale)
+        full = prepared(sized(references, last, recipe.style_scale), recipe)
         factors = factors * growth_with_size(network, given, full, content, style, found["image"],
                                              recipe.rows)
     return Balance(*rising(strengths[good], factors[good]))
@@ -121,9 +124,10 @@ def rising(strengths: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.n
     return strengths[kept], factors[kept]
 
 
-@partial(jax.jit, static_argnames=("steps", "layers"))
+@partial(jax.jit, static_argnames=("steps", "layers", "box"))
 def trade_offs(weights: Weights, references: References, content: Terms, style: Terms, grid: Array,
-               steps: int, layers: tuple[tuple[str, ...], tuple[str, ...]]) -> dict[str, Array]:
+               steps: int, layers: tuple[tuple[str, ...], tuple[str, ...]], box: Box = None
+               ) -> dict[str, Array]:
     """The style alone, and then compromises with the style's weights multiplied by factors around a balance.
 
     At the balance the gradient of the content terms (at the result of the style alone) is as long as that of
@@ -167,7 +171,7 @@ def trade_offs(weights: Weights, references: References, content: Terms, style: 
         found = distances(weights, references, shown, *layers)
         return (balance, jnp.where(alone, shown, image)), (found, factor)
 
-    solver = ArmijoLbfgs(box=(0.0, 1.0))
+    solver = ArmijoLbfgs(box=box)
     at_photo = gradient_norms(photo)
     lanes = jnp.concatenate([jnp.full(1, jnp.nan, photo.dtype), jnp.asarray(grid, photo.dtype)])
     (_, image), (values, factors) = lax.scan(lane, (jnp.ones((), photo.dtype), photo), lanes)

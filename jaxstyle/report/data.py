@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import math
+import os
+import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.images.decode import opened
 from jaxstyle.metrics.pareto import knee, pareto_front
-from jaxstyle.sweeps.folder import FINISHED, FORMAT, IMAGE, MANIFEST, METRICS, RUNNING, lane_folder, read_json
+from jaxstyle.reading import parsed, read_bounded
+from jaxstyle.runs.manifest import recorded_entries
+from jaxstyle.runs.replay import recipe_from_json
+from jaxstyle.runs.schema import LaneManifest, Row
+from jaxstyle.sweeps.folder import (
+    FINISHED,
+    FORMAT,
+    IMAGE,
+    MANIFEST,
+    METRICS,
+    RUNNING,
+    axes_of,
+    file_hash,
+    lane_folder,
+    read_plan,
+)
 
 
 @dataclass(frozen=True)
@@ -41,12 +59,20 @@ class LaneRecord:
 
     def distance(self, which: str) -> float:
         """Distance from content or style; not a number where it was not measured."""
-        return self.manifest.get("distances", {}).get(which, math.nan)
+        value = self.manifest.get("distances", {}).get(which)
+        return math.nan if value is None else value
 
     @property
     def measured(self) -> bool:
         """Whether both distances are there."""
         return math.isfinite(self.distance("content") + self.distance("style"))
+
+    @property
+    def pair(self) -> str:
+        """Which pictures it was made from: lanes of one pair have the same."""
+        references = self.manifest.get("references", {})
+        entries = recorded_entries(references)
+        return repr([(kind, entry["sha256"]) for kind, entry in entries if kind != "start"])
 
     @property
     def judge(self) -> str:
@@ -75,42 +101,102 @@ class SweepRecord:
                     "compared, and there is no Pareto front.")
         return f"Measured by {judges[0]}." if judges else ""
 
-    def front(self) -> tuple[list[int], int | None]:
-        """Lanes on the Pareto front of content and style distance, and its knee.
-
-        There is none of distances that several networks measured.
+    def fronts(self) -> list[tuple[list[int], int | None]]:
+        """For each pair of photo and paintings: lanes on the Pareto front of content and style distance, and
+        its knee. Distances from different pictures, or measured by different networks, are never compared.
         """
         if len(self.judges()) > 1:
-            return [], None
+            return []
         # A lane that was stopped on the way may look good only because it hardly moved.
-        points = [(lane.distance("content"), lane.distance("style")) if lane.status == FINISHED
-                  else (math.nan, math.nan) for lane in self.lanes]
-        front = pareto_front(points)
-        return front, knee(points, front)
+        pairs: dict[str, dict[int, tuple[float, float]]] = {}
+        for lane in self.lanes:
+            if lane.status == FINISHED and lane.measured:
+                pairs.setdefault(lane.pair, {})[lane.index] = lane.distance("content"), lane.distance("style")
+        found = []
+        for lanes in pairs.values():
+            indices, points = list(lanes), list(lanes.values())
+            front = pareto_front(points)
+            best = knee(points, front)
+            found.append(([indices[i] for i in front], None if best is None else indices[best]))
+        return found
+
+    def front(self) -> tuple[list[int], int | None]:
+        """The front and knee of a sweep of one pair of pictures; of more, all fronts and no knee."""
+        fronts = self.fronts()
+        return fronts[0] if len(fronts) == 1 else ([i for front, _ in fronts for i in front], None)
 
 
 def read_sweep(directory: Path) -> SweepRecord:
     """The sweep in a folder, finished or not.
 
+    Warns:
+      of lanes and pictures that are damaged; they are left out.
+
     Raises:
-      JaxstyleError: there is none.
+      JaxstyleError: there is none, or its plan is damaged.
     """
-    plan = read_json(directory / MANIFEST)
-    if not isinstance(plan, dict) or plan.get("format") != FORMAT:
+    plan = read_plan(directory)
+    if plan is None:
         raise JaxstyleError(f"{directory}: holds no sweep (no {MANIFEST} of the format {FORMAT})")
-    lanes = [read_lane(lane_folder(directory, i), i, entry["labels"])
+    axes = axes_of([entry["labels"] for entry in plan["lanes"]])
+    names = [axis["name"] for axis in axes]
+    lanes = [read_lane(lane_folder(directory, i), i, {name: entry["labels"].get(name, "") for name in names})
              for i, entry in enumerate(plan["lanes"])]
-    return SweepRecord(directory, plan, lanes)
+    return SweepRecord(directory, {**plan, "axes": axes}, lanes)
 
 
 def read_lane(folder: Path, index: int, labels: Mapping[str, str]) -> LaneRecord:
-    """One lane; only files that its manifest vouches for are used."""
-    manifest = read_json(folder / MANIFEST) or {}
-    whole = set(manifest.get("files", ())) if manifest.get("status") != RUNNING else set()
-    metrics = (folder / METRICS).read_text().splitlines() if METRICS in whole else []
+    """One lane; only files are used whose hash its manifest vouches for."""
+    manifest = read_lane_manifest(folder)
+    whole = set()
+    if manifest.get("status", RUNNING) != RUNNING:
+        files = manifest.get("files", {})
+        whole = {name for name, digest in files.items() if file_hash(folder / name) == digest}
+        for name in sorted(files.keys() - whole):
+            warnings.warn(f"{folder / name}: is missing or damaged, and left out", stacklevel=2)
+    pictures = {name for name in whole if name.endswith(".png") and is_whole_picture(folder / name)}
+    steps = {name: re.fullmatch(r"step-([0-9]{1,9})\.png", name) for name in sorted(pictures)}
     return LaneRecord(
         index=index, labels=labels, manifest=manifest,
-        image=folder / IMAGE if IMAGE in whole else None,
-        snapshots={int(name[5:-4]): folder / name for name in sorted(whole) if name.startswith("step-")},
-        metrics=[json.loads(line) for line in metrics],
+        image=folder / IMAGE if IMAGE in pictures else None,
+        snapshots={int(match[1]): folder / name for name, match in steps.items() if match},
+        metrics=read_metrics(folder / METRICS) if METRICS in whole else [],
     )
+
+
+def read_lane_manifest(folder: Path) -> Mapping[str, Any]:
+    """A lane's manifest; empty, with a warning, if it is damaged."""
+    path = folder / MANIFEST
+    if not os.path.lexists(path):
+        return {}
+    try:
+        manifest = parsed(read_bounded(path), LaneManifest, str(path))
+        recipe_from_json(manifest["recipe"])
+    except JaxstyleError as error:
+        warnings.warn(f"{error}: the lane is left out", stacklevel=2)
+        return {}
+    return manifest
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The rows of a lane's metrics, all with the names of the first; if one is wrong none, with a warning."""
+    try:
+        rows = [parsed(line, Row, str(path)) for line in read_bounded(path).splitlines()]
+        names = rows[0].keys() if rows else {"step", "total"}
+        if not {"step", "total"} <= names or any(row.keys() != names for row in rows):
+            raise JaxstyleError(f"{path}: its lines differ in what they name, or lack step or total")
+    except JaxstyleError as error:
+        warnings.warn(f"{error}: the losses are left out", stacklevel=2)
+        return []
+    return rows
+
+
+def is_whole_picture(path: Path) -> bool:
+    """Whether a picture can be decoded; warns if not."""
+    try:
+        with opened(path) as image:
+            image.load()
+    except JaxstyleError as error:
+        warnings.warn(f"{error}: the picture is left out", stacklevel=2)
+        return False
+    return True

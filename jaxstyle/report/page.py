@@ -14,14 +14,18 @@ from typing import Any
 from PIL import Image
 
 from jaxstyle.atomic import write_whole
+from jaxstyle.images.decode import opened
 from jaxstyle.pytrees import paths
-from jaxstyle.report.data import LaneRecord, SweepRecord, read_sweep
+from jaxstyle.report.data import LaneRecord, SweepRecord, is_whole_picture, read_sweep
 from jaxstyle.report.plots import loss_curves, scatter, write_figure
 from jaxstyle.report.sheet import contact_sheet
 from jaxstyle.runs.manifest import recorded_entries
 from jaxstyle.runs.replay import recipe_from_json
+from jaxstyle.sweeps.folder import file_hash, lane_folder
 
 PAGE, SHEET, CURVES, SCATTER = "report.html", "contact-sheet.png", "loss-curves.png", "distances.png"
+NAMES = {"photo": "photo", "style": "painting", "start": "start", "map": "map of the photo",
+         "map of the style": "map of the painting"}
 THUMBNAIL, CURVE_POINTS, EMBED_BYTES = 320, 240, 60_000_000
 
 
@@ -35,7 +39,7 @@ def write_report(directory: Path) -> Path:
     write_whole(directory / SHEET, encoded(contact_sheet(sweep), "PNG"))
     write_figure(loss_curves(sweep), directory / CURVES)
     write_figure(scatter(sweep), directory / SCATTER)
-    write_whole(directory / PAGE, page(sweep).encode())
+    write_whole(directory / PAGE, page(sweep).encode(errors="backslashreplace"))
     return directory / PAGE
 
 
@@ -47,9 +51,9 @@ def page(sweep: SweepRecord) -> str:
     size = sum(path.stat().st_size for lane in sweep.lanes for path in pictures_of(lane))
     text = json.dumps(page_data(sweep, embed=size <= EMBED_BYTES), ensure_ascii=False)
     template = importlib.resources.files("jaxstyle.report").joinpath("page.html").read_text("utf-8")
-    # "</" inside a string could end the script element.
+    # "</script" or "<!--" inside a string could end or swallow the script element.
     return template.replace("__TITLE__", html.escape(title_of(sweep))).replace(
-        "__DATA__", text.replace("</", "<\\/"))
+        "__DATA__", text.replace("<", "\\u003c"))
 
 
 def title_of(sweep: SweepRecord) -> str:
@@ -64,13 +68,13 @@ def pictures_of(lane: LaneRecord) -> Sequence[Path]:
 
 def page_data(sweep: SweepRecord, embed: bool) -> dict[str, Any]:
     """All that the page's script needs, ready for JSON."""
-    front, knee = sweep.front()
-    plan = sweep.plan
+    fronts, plan = sweep.fronts(), sweep.plan
     return {
         "title": title_of(sweep), "about": plan.get("about", ""), "axes": plan["axes"],
         "created": plan["created"], "device": plan["device"], "devices": plan.get("devices", 1),
         "versions": plan["versions"], "status": plan["status"], "varied": plan.get("varied", []),
-        "references": references_data(sweep), "front": front, "knee": knee,
+        "references": references_data(sweep), "fronts": [front for front, _ in fronts],
+        "knees": [knee for _, knee in fronts if knee is not None],
         "measured_by": sweep.measured_by(),
         "lanes": [lane_data(sweep, lane, embed) for lane in sweep.lanes],
     }
@@ -87,8 +91,8 @@ def lane_data(sweep: SweepRecord, lane: LaneRecord, embed: bool) -> dict[str, An
         return {"full": full, "small": data_uri(small, 85), "width": rgb.width, "height": rgb.height}
 
     record = lane.manifest
-    keep = ("loss", "parts", "distances", "seconds", "compile_seconds", "batch_seconds", "lanes_in_batch",
-            "steps", "failures", "reason", "device")
+    keep = ("loss", "parts", "distances", "distortion", "seconds", "compile_seconds", "batch_seconds",
+            "lanes_in_batch", "steps", "failures", "reason", "device")
     settings = {}
     if "recipe" in record:
         settings = {path: str(value) for path, value in paths(recipe_from_json(record["recipe"])).items()}
@@ -111,17 +115,19 @@ def curve_data(lane: LaneRecord) -> dict[str, list]:
 
 
 def references_data(sweep: SweepRecord) -> list[dict[str, str]]:
-    """Small pictures of the inputs that can still be found, each once."""
+    """Small pictures of the inputs, each once: those that are where a lane's manifest says and have the hash
+    that it notes. A folder of somebody else's may name any file of this machine."""
     found: dict[str, dict[str, str]] = {}
     for lane in sweep.lanes:
         for kind, entry in recorded_entries(lane.manifest.get("references", {})):
-            if entry["path"] not in found and Path(entry["path"]).is_file():
-                with Image.open(entry["path"]) as image:
+            path = lane_folder(sweep.directory, lane.index) / entry["path"]
+            if entry["sha256"] not in found and file_hash(path) == entry["sha256"] and is_whole_picture(path):
+                with opened(path) as image:
                     small = image.convert("RGB")
                 small.thumbnail((THUMBNAIL, THUMBNAIL))
-                found[entry["path"]] = {"kind": kind, "name": Path(entry["path"]).name,
-                                        "small": data_uri(small, 85)}
-    return list(found.values())
+                found[entry["sha256"]] = {"kind": NAMES[kind], "name": path.name,
+                                          "small": data_uri(small, 85)}
+    return sorted(found.values(), key=lambda each: list(NAMES.values()).index(each["kind"]))
 
 
 def data_uri(image: Image.Image, quality: int) -> str:

@@ -42,7 +42,8 @@ def loss_curves(sweep: SweepRecord) -> Figure:
 
 
 def scatter(sweep: SweepRecord) -> Figure:
-    """Relative distance from the photo against that from the painting; the Pareto front is drawn.
+    """Relative distance from the photo against that from the painting; the Pareto front of each pair of
+    pictures is drawn.
 
     Lanes that were stopped on the way are hollow; the title says by which network distances were measured.
     """
@@ -56,14 +57,16 @@ def scatter(sweep: SweepRecord) -> Figure:
             axes.annotate(", ".join(lane.labels.values()) or str(lane.index),
                           (lane.distance("content"), lane.distance("style")), xytext=(5, 4),
                           textcoords="offset points", fontsize=7)
-    front, knee = sweep.front()
-    line = [(sweep.lanes[i].distance("content"), sweep.lanes[i].distance("style")) for i in front]
-    if len(line) > 1:
-        axes.plot(*zip(*line), color="#888888", lw=1, zorder=0, label="Pareto front")
-    if knee is not None:
-        lane = sweep.lanes[knee]
-        axes.plot(lane.distance("content"), lane.distance("style"), "o", ms=12, mfc="none", mec="#d33",
-                  label="knee")
+    fronts = sweep.fronts()
+    for i, (front, knee) in enumerate(fronts):
+        line = [(sweep.lanes[j].distance("content"), sweep.lanes[j].distance("style")) for j in front]
+        if len(line) > 1:
+            axes.plot(*zip(*line), color="#888888", lw=1, zorder=0, label="" if i else "Pareto front")
+        if knee is not None:
+            lane = sweep.lanes[knee]
+            axes.plot(lane.distance("content"), lane.distance("style"), "o", ms=12, mfc="none", mec="#d33",
+                      label="" if i else "knee")
+    if fronts:
         axes.legend(frameon=False, fontsize=8)
     heights = [lane.distance("style") for lane in lanes]
     wide = heights and max(heights) > 5 * min(heights) > 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,14 @@ from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.files import read_text
 from jaxstyle.losses import TERMS
 from jaxstyle.pytrees import from_json
+from jaxstyle.reading import checked, parsed, too_deep
 from jaxstyle.runs.manifest import FORMAT, TEXT_KEY, Files
+from jaxstyle.runs.schema import Headed, Manifest
 from jaxstyle.solvers import SOLVERS
 from jaxstyle.transfer.canvas import CANVASES
+from jaxstyle.transfer.controls import CONTROLS
 from jaxstyle.transfer.recipe import Recipe, Stage, Start
-from jaxstyle.weights.store import load_weights, sha256
+from jaxstyle.weights.store import available, load_weights, sha256
 
 
 def recipe_from_json(data: Any) -> Recipe:
@@ -25,9 +27,18 @@ def recipe_from_json(data: Any) -> Recipe:
     Raises:
       JaxstyleError: it is not a recipe, or one with terms or settings that this version does not know.
     """
-    recipe = from_json(data, (Recipe, Stage, Start, *CANVASES, *TERMS, *SOLVERS))
-    if not isinstance(recipe, Recipe):
-        raise JaxstyleError("this is not a recipe")
+    if not isinstance(data, Mapping) or data.get("type") != Recipe.__name__:
+        raise JaxstyleError("recipe: this is not one")
+    if too_deep([data]):
+        raise JaxstyleError("recipe: is nested too deep")
+    recipe = from_json(data, (Recipe, Stage, Start, *CANVASES, *CONTROLS, *TERMS, *SOLVERS))
+    parts = {"solver": (recipe.solver, SOLVERS), "canvas": (recipe.canvas, CANVASES),
+             "start": (recipe.start, (Start,)),
+             **{f"stages.{i}": (stage, (Stage,)) for i, stage in enumerate(recipe.stages)},
+             **{f"terms.{name}": (term, TERMS) for name, term in recipe.terms.items()}}
+    for path, (part, kinds) in parts.items():
+        if not isinstance(part, tuple(kinds)):
+            raise JaxstyleError(f"{path}: is not one of {', '.join(kind.__name__ for kind in kinds)}")
     return recipe
 
 
@@ -40,61 +51,92 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     text = read_text(path).get(TEXT_KEY)
     if text is None:
         raise JaxstyleError(f"{path}: carries no jaxstyle manifest, so there is nothing to replay")
-    try:
-        data = json.loads(text)
-    except ValueError:
-        raise JaxstyleError(f"{path}: its jaxstyle manifest is damaged") from None
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
+    data = parsed(text, Headed, f"{path}: its manifest")
+    if not data["format"].startswith(FORMAT[:-1]):
         raise JaxstyleError(f"{path}: its manifest is not of the format {FORMAT}")
+    checked(data, Manifest, f"{path}: its manifest")
+    try:
+        recipe_from_json(data["recipe"])
+    except JaxstyleError as error:
+        raise JaxstyleError(f"{path}: its manifest: recipe: {error}") from None
     return data
 
 
 def recorded_files(data: Mapping[str, Any], given: Files, beside: Path) -> Files:
     """The reference files of a manifest, checked by hash.
 
-    Each is looked for where the user says, where it was, and beside the picture.
+    Each is looked for where the user says, where the manifest names it (as seen from the picture), and beside
+    the picture.
 
     Raises:
-      JaxstyleError: one is missing or is not the file that was used.
+      JaxstyleError: some are missing, which it lists, or one is not the file that was used.
     """
-    recorded = data["references"]
+    recorded, missing = data["references"], []
 
     def find(entry: Mapping[str, str] | None, override: str | None, option: str) -> str | None:
         if entry is None:
             return None
         path = Path(entry["path"])
-        candidates = [Path(override)] if override else [path, beside / path.name]
-        found = next((candidate for candidate in candidates if candidate.is_file()), None)
-        if found is None:
-            raise JaxstyleError(f"{candidates[0]}: no such file; say where it is now with {option} FILE")
-        if sha256(found) != entry["sha256"]:
-            raise JaxstyleError(f"{found}: is not the file that was used (its SHA-256 differs)")
-        return str(found)
+        candidates = [Path(override)] if override else [beside / path, beside / path.name]
+        there = [candidate for candidate in candidates if is_file(candidate)]
+        if not there:
+            missing.append(f"{override or path.name} ({option} FILE)")
+            return None
+        # Another picture of the same name may lie where this one was.
+        right = next((candidate for candidate in there if sha256(candidate) == entry["sha256"]), None)
+        if right is None:
+            raise JaxstyleError(f"{there[0]}: is not the file that was used (its SHA-256 differs); say "
+                                f"where that is with {option} FILE")
+        return str(right)
 
-    def find_all(key: str, overrides: tuple[str, ...], option: str) -> tuple[str, ...]:
+    def find_all(key: str, overrides: tuple[str | None, ...], option: str) -> tuple[Any, ...]:
         entries = recorded.get(key, [])
         if overrides and len(overrides) != len(entries):
             raise JaxstyleError(f"the picture was made from {len(entries)} {key.replace('_', ' ')}, "
                                 f"not {len(overrides)}")
-        return tuple(str(find(entry, override, option))
+        return tuple(find(entry, override, option)
                      for entry, override in zip(entries, overrides or (None,) * len(entries)))
 
-    return Files(
+    files = Files(
         content=find(recorded["content"], given.content, "--content"),
         styles=find_all("styles", given.styles, "--style"),
-        start=find(recorded["start"], given.start, "--start"),
+        start=find(recorded.get("start"), given.start, "--start"),
         content_map=find(recorded.get("content_map"), given.content_map, "--content-map"),
         style_maps=find_all("style_maps", given.style_maps, "--style-map"),
+        regions=find_all("regions", given.regions, "--region"),
+        style_regions=find_all("style_regions", given.style_regions, "--style-mask"),
+        content_mask=find(recorded.get("content_mask"), given.content_mask, "--content-mask"),
+        strength_mask=find(recorded.get("strength_mask"), given.strength_mask, "--strength-mask"),
+        feather=recorded.get("feather", Files().feather),
     )
+    if missing:
+        raise JaxstyleError(f"not beside the picture, nor where they were: {', '.join(missing)}; say where "
+                            "they are now")
+    return files
 
 
-def recorded_weights(data: Mapping[str, Any], name: str | None = None) -> Weights:
-    """The weights of a manifest (or those called `name`), checked by hash.
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file; names from elsewhere may be too long or hold NUL."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def recorded_weights(data: Mapping[str, Any], name: str | None = None, beside: Path | None = None) -> Weights:
+    """The weights of a manifest (or those called `name`), checked by hash; files are looked for as seen from
+    the folder `beside`, and in it.
 
     Raises:
       JaxstyleError: not found, or not the same file.
     """
-    weights = load_weights(name or data["weights"]["name"])
+    recorded = str(data["weights"]["name"])
+    places = [recorded]
+    if recorded.endswith(".safetensors") and beside is not None:
+        places = [str(beside / recorded), str(beside / Path(recorded).name), Path(recorded).stem]
+        places = [place for place in places if place in available() or is_file(Path(place))] or [recorded]
+    weights = load_weights(name or places[0])
     if weights.sha256 != data["weights"]["sha256"]:
-        raise JaxstyleError(f"weights '{weights.name}' are not those that were used (SHA-256 differs)")
+        raise JaxstyleError(f"weights '{weights.name}' are not those that were used (SHA-256 differs); say "
+                            "where those are with --weights FILE")
     return weights

@@ -17,6 +17,8 @@ from jax.sharding import Mesh
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.images.files import save
 from jaxstyle.metrics.distances import measured
+from jaxstyle.metrics.distortion import distortion
+from jaxstyle.ops.resize import resize_to
 from jaxstyle.pytrees import stack
 from jaxstyle.references import References
 from jaxstyle.runs.checkpoints import Checkpoint, restore_checkpoint, save_checkpoint
@@ -30,11 +32,13 @@ from jaxstyle.sweeps.folder import (
     STATE,
     History,
     finite,
+    make_folder,
     write_json,
     write_result,
 )
 from jaxstyle.sweeps.plan import Lane
 from jaxstyle.sweeps.program import Batch, Lanes, living, pictures, place, run_lanes
+from jaxstyle.transfer.controls import finished
 from jaxstyle.transfer.memory import program_shapes
 from jaxstyle.transfer.program import State
 from jaxstyle.transfer.recipe import Recipe
@@ -144,7 +148,7 @@ def state_shape(weights: Weights, references: References, recipe: Recipe, stage:
 def chosen_width(runs: Sequence[Running], weights: Weights, options: Options, mesh: Mesh) -> int:
     """Lanes per batch over all devices."""
     if options.width is not None:
-        return options.width * mesh.devices.size
+        return min(options.width, -(-len(runs) // mesh.devices.size)) * mesh.devices.size
     return fitting_width(weights, [references_of(run.lane.files) for run in runs],
                          [run.lane.recipe for run in runs], mesh, options.memory)
 
@@ -179,7 +183,7 @@ def run_batch(runs: Sequence[Running], batch: Batch, resume: Lanes | None, optio
     began = last_save = time.monotonic()
     end, compile_seconds = until or batch.recipes.total_steps, 0.0
     for run in runs:
-        run.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(run.folder)
         write_json(run.folder / MANIFEST, {**run.record, "status": RUNNING,
                                            "fingerprint": fingerprint(run.record)})
     before, fresh = 0.0, resume is None
@@ -207,11 +211,16 @@ def run_batch(runs: Sequence[Running], batch: Batch, resume: Lanes | None, optio
                     "batch_seconds": round(time.monotonic() - began, 3)}
 
 
+def shown(run: Running, image: Any, stage: int) -> np.ndarray:
+    """The picture that is kept of a lane's image."""
+    return np.asarray(finished(image, references_of(run.lane.files), run.lane.recipe, stage))
+
+
 def keep_pictures(runs: Sequence[Running], at: Lanes, done: int) -> None:
     """Write the pictures of a step."""
     for run, image, alive in zip(runs, np.asarray(at.images), at.alive):
         if alive:
-            save(run.folder / f"step-{done:05d}.png", image)
+            save(run.folder / f"step-{done:05d}.png", shown(run, image, at.stage))
 
 
 def save_states(runs: Sequence[Running], at: Lanes) -> None:
@@ -247,7 +256,7 @@ def outcome_of(run: Running, at: Lanes, i: int, judge: Weights) -> tuple[dict[st
 
     Distances are measured at the size of the stage that it is in, by the network `judge`.
     """
-    best, alive, image = at.search.best, bool(at.alive[i]), np.asarray(at.images[i])
+    best, alive, image = at.search.best, bool(at.alive[i]), shown(run, at.images[i], at.stage)
     outcome = {
         "status": FINISHED if alive else FAILED,
         "steps": run.history.steps[-1], "seconds": run.history.seconds[-1],
@@ -261,6 +270,9 @@ def outcome_of(run: Running, at: Lanes, i: int, judge: Weights) -> tuple[dict[st
         outcome["distances"] = measured(judge, references_of(run.lane.files), run.lane.recipe, image,
                                         at.stage)
         outcome["judge"] = identity(judge)
+        if (photo := references_of(run.lane.files).content) is not None:
+            height, width, _ = image.shape
+            outcome["distortion"] = float(distortion(image, resize_to(photo, height, width)))
     return outcome, image
 
 

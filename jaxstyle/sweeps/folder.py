@@ -13,8 +13,9 @@ others; so whatever is there after a kill is either complete or recognised as no
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,9 +28,12 @@ import numpy as np
 from jaxstyle.atomic import write_whole
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.files import save
+from jaxstyle.reading import checked, parsed, read_bounded, shown
 from jaxstyle.runs.checkpoints import drop_checkpoints
 from jaxstyle.runs.manifest import TEXT_KEY, fingerprint
+from jaxstyle.runs.schema import Headed, LaneManifest, Plan
 from jaxstyle.sweeps.plan import Lane, varied_paths
+from jaxstyle.weights.store import sha256
 
 FORMAT = "jaxstyle-sweep-2"
 MANIFEST, METRICS, IMAGE, STATE = "manifest.json", "metrics.jsonl", "image.png", "state"
@@ -68,15 +72,52 @@ def finite(value: float) -> float | None:
 
 def write_json(path: Path, data: Any) -> None:
     """Write JSON, atomically."""
-    write_whole(path, (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode())
+    text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+    write_whole(path, text.encode(errors="backslashreplace"))  # as JSON escapes what UTF-8 cannot say
 
 
-def read_json(path: Path) -> Any:
-    """JSON of a file; None if it is missing or damaged."""
+def read_json(path: Path, form: Any = dict[str, Any]) -> Any:
+    """JSON of a file, of a form of `runs.schema`; None if it is missing, damaged or of another form."""
     try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        return parsed(read_bounded(path), form, str(path))
+    except JaxstyleError:
         return None
+
+
+def read_plan(directory: Path) -> Plan | None:
+    """The plan in a sweep's folder; None if there is no such file.
+
+    Raises:
+      JaxstyleError: the file is no plan of this version; the message names the field that is wrong.
+    """
+    path = directory / MANIFEST
+    if not os.path.lexists(path):
+        return None
+    data = parsed(read_bounded(path), Headed, str(path))
+    if data["format"] != FORMAT:
+        if data["format"].startswith("jaxstyle-sweep-"):
+            raise JaxstyleError(f"{directory}: holds a sweep of another version of jaxstyle "
+                                f"({shown(data['format'])}, here {FORMAT}); choose another folder")
+        raise holds_another(directory)
+    return checked(data, Plan, str(path))
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, if need be.
+
+    Raises:
+      JaxstyleError: it cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", error)
+        if os.path.isfile(folder):
+            reason = "a file of this name is there"
+        raise JaxstyleError(f"{shown(folder)}: this folder cannot be made or written ({reason}); choose "
+                            "another with -o") from None
 
 
 def write_plan(directory: Path, lanes: Sequence[Lane], records: Sequence[Mapping[str, Any]], title: str,
@@ -94,33 +135,33 @@ def write_plan(directory: Path, lanes: Sequence[Lane], records: Sequence[Mapping
     if old is not None and [lane["fingerprint"] for lane in old["lanes"]] != prints:
         raise holds_another(directory)
     entries = [{"labels": dict(lane.labels), "fingerprint": key} for lane, key in zip(lanes, prints)]
-    directory.mkdir(parents=True, exist_ok=True)
+    make_folder(directory)
     write_json(directory / MANIFEST, {
         "format": FORMAT, "title": title, "about": about, "status": RUNNING,
-        "axes": axes_of(lanes), "varied": varied_paths(lanes), "lanes": entries,
-        "created": (old or {}).get("created", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())),
+        "axes": axes_of([lane.labels for lane in lanes]), "varied": varied_paths(lanes), "lanes": entries,
+        "created": old["created"] if old else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "versions": records[0]["versions"], "device": records[0]["device"], "devices": jax.device_count(),
         **(more or {}),
     })
 
 
-def held_plan(directory: Path) -> dict[str, Any] | None:
+def held_plan(directory: Path) -> Plan | None:
     """The plan that a folder holds; None if it is not there, or empty but for pictures made for the sweep
     and what a kill may have left of the first plan.
 
     Raises:
       JaxstyleError: the folder holds something else.
     """
-    plan = read_json(directory / MANIFEST)
-    others = directory.iterdir() if directory.is_dir() else ()
+    if not os.path.isdir(directory):
+        return None
+    try:
+        others = list(directory.iterdir())
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror}); choose another folder"
+        raise JaxstyleError(f"{directory}: {reason}") from None
+    plan = read_plan(directory)
     if plan is None and any(path.name != INPUTS and path.suffix != ".tmp" for path in others):
         raise JaxstyleError(f"{directory}: is not empty and holds no sweep; choose another folder with -o")
-    if plan is not None and (not isinstance(plan, dict) or plan.get("format") != FORMAT):
-        held = plan.get("format") if isinstance(plan, dict) else None
-        if str(held).startswith("jaxstyle-sweep-"):
-            raise JaxstyleError(f"{directory}: holds a sweep of another version of jaxstyle ({held}, here "
-                                f"{FORMAT}); choose another folder")
-        raise holds_another(directory)
     return plan
 
 
@@ -129,11 +170,11 @@ def holds_another(directory: Path) -> JaxstyleError:
     return JaxstyleError(f"{directory}: holds another sweep; choose another folder with -o")
 
 
-def axes_of(lanes: Sequence[Lane]) -> list[dict[str, Any]]:
-    """Names and values of the axes, in the order of the lanes."""
+def axes_of(lanes: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
+    """Names and values of the axes, from the labels of the lanes and in their order."""
     values: dict[str, dict[str, None]] = {}
     for lane in lanes:
-        for name, label in lane.labels.items():
+        for name, label in lane.items():
             values.setdefault(name, {})[label] = None
     return [{"name": name, "values": list(labels)} for name, labels in values.items()]
 
@@ -145,8 +186,8 @@ def lane_folder(directory: Path, index: int) -> Path:
 
 def is_finished(folder: Path, record: Mapping[str, Any]) -> bool:
     """Whether a folder holds the whole result of the lane that `record` describes."""
-    found = read_json(folder / MANIFEST)
-    if not isinstance(found, dict) or found.get("status") not in (FINISHED, FAILED, STOPPED):
+    found = read_json(folder / MANIFEST, LaneManifest)
+    if found is None or found["status"] not in (FINISHED, FAILED, STOPPED):
         return False
     if found.get("fingerprint") != fingerprint(record):
         return False
@@ -155,14 +196,14 @@ def is_finished(folder: Path, record: Mapping[str, Any]) -> bool:
 
 def update_plan(directory: Path, **entries: Any) -> None:
     """Change entries of a sweep's plan, such as its status."""
-    write_json(directory / MANIFEST, {**(read_json(directory / MANIFEST) or {}), **entries})
+    write_json(directory / MANIFEST, {**(read_plan(directory) or {}), **entries})
 
 
 def file_hash(path: Path) -> str | None:
     """Hex SHA-256 of a file; None if it cannot be read."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
+        return sha256(path)
+    except JaxstyleError:
         return None
 
 

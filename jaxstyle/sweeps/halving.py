@@ -157,6 +157,7 @@ def tune(directory: Path, lane: Lane, *, count: int = 16, seed: int = 0, title: 
     mesh = mesh or lane_mesh()
     references_of.cache_clear()  # files may have changed since another search of this process
     weights = load_weights(lane.weights)
+    references_of(lane.files)  # nothing is written if a picture is damaged
     lane = Lane({}, for_sweeps(lane.recipe), lane.files, lane.weights)
     steps = rungs(lane.recipe.total_steps, count)
     runs = planned(directory, lane, weights, count, seed, steps, title, about)
@@ -197,14 +198,16 @@ def planned(directory: Path, lane: Lane, weights: Weights, count: int, seed: int
     old = held_plan(directory)
     if old is None:
         lanes = candidates(weights, lane, count, seed)
-        search = {"asked": asked, "recipes": [to_json(each.recipe) for each in lanes], "rungs": []}
+        search: Mapping[str, Any] = {"asked": asked,
+                                     "recipes": [to_json(each.recipe) for each in lanes], "rungs": []}
     else:
         search = old.get("tune", {})
         if search.get("asked") != asked:
             raise holds_another(directory)
         lanes = [Lane(entry["labels"], recipe_from_json(recipe), lane.files, lane.weights)
                  for entry, recipe in zip(old["lanes"], search["recipes"])]
-    records = [manifest(each.recipe, each.files, weights, labels=dict(each.labels)) for each in lanes]
+    records = [manifest(each.recipe, each.files, weights, beside=lane_folder(directory, i),
+                        labels=dict(each.labels)) for i, each in enumerate(lanes)]
     write_plan(directory, lanes, records, title, about, more={"tune": search})
     return [Running(i, each, record, lane_folder(directory, i))
             for i, (each, record) in enumerate(zip(lanes, records))]
@@ -249,7 +252,8 @@ def lane_steps(steps: Sequence[int], count: int) -> int:
 
 def write_rung(directory: Path, rung: Rung) -> None:
     """Add a rung to the plan."""
-    search = (held_plan(directory) or {})["tune"]
+    plan: Any = held_plan(directory)
+    search = plan["tune"]
     points = {str(i): [finite(cost) for cost in point] for i, point in rung.points.items()}
     entry = {"step": rung.step, "ran": rung.ran, "points": points, "kept": rung.kept}
     update_plan(directory, tune={**search, "rungs": [*search["rungs"], entry]})
@@ -265,7 +269,7 @@ def read_rungs(directory: Path) -> list[Rung]:
     if plan is None or "tune" not in plan:
         raise JaxstyleError(f"{directory}: holds no search; make one with jaxstyle tune")
     return [Rung(entry["step"], tuple(entry["ran"]),
-                 {int(i): (NOWHERE if None in point else (point[0], point[1]))
+                 {int(i): NOWHERE if point[0] is None or point[1] is None else (point[0], point[1])
                   for i, point in entry["points"].items()}, tuple(entry["kept"]))
             for entry in plan["tune"]["rungs"]]
 

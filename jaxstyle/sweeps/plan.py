@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from jaxstyle.transfer import presets
 from jaxstyle.transfer.recipe import Recipe
 from jaxstyle.transfer.settings import override, value_from
 
+MAX_LANES = 100_000
 RECIPE, STRENGTH = "recipe", "strength"
 SPECIAL = (RECIPE, STRENGTH)
 """Axes that are no settings of a recipe: another recipe, and a strength from `jaxstyle.metrics.strength`."""
@@ -137,6 +139,8 @@ def plan(
     if len(used) != len(set(used)):
         twice = next(path for path in used if used.count(path) > 1)
         raise JaxstyleError(f"'{twice}' is varied twice; give all its values in one --vary")
+    if (count := math.prod(len(axis.points) for axis in axes) * sum(map(len, files.values()))) > MAX_LANES:
+        raise JaxstyleError(f"{count:,} lanes are more than a sweep can have ({MAX_LANES:,})")
     lanes = []
     for content, styles in files.items():
         for style, given in styles.items():

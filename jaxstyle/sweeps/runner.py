@@ -42,12 +42,12 @@ def run_sweep(directory: Path, lanes: Sequence[Lane], *, title: str = "", about:
     references_of.cache_clear()  # files may have changed since another sweep of this process
     judge = judge_called(options.judge) if options.judge else None
     weights = {name: load_weights(name) for name in {lane.weights for lane in lanes}}
-    records = [manifest(lane.recipe, lane.files, weights[lane.weights], labels=dict(lane.labels))
-               for lane in lanes]
+    records = [manifest(lane.recipe, lane.files, weights[lane.weights], beside=lane_folder(directory, i),
+                        labels=dict(lane.labels)) for i, lane in enumerate(lanes)]
+    groups = grouped(lanes, options)  # reads every picture, so that nothing is written if one is damaged
     if options.process == 0:
         write_plan(directory, lanes, records, title, about)
     together("planned", options)
-    groups = grouped(lanes, options)
     total = sum(lanes[i].recipe.total_steps for group in groups for i in group)
     done = finished = 0
     for number, group in enumerate(groups):

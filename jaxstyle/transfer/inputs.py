@@ -27,6 +27,7 @@ def sized(references: References, stage: Stage, style_scale: float) -> Reference
       JaxstyleError: maps for some images only, or with differing numbers of channels.
     """
     check_maps(references)
+    check_regions(references)
     return _sized(references, replace(stage, {"steps": 1}), style_scale)
 
 
@@ -50,6 +51,12 @@ def _sized(references: References, stage: Stage, style_scale: float) -> Referenc
         style_maps=tuple(resize_to(semantic, style.shape[0], style.shape[1], "linear")
                          for semantic, style in zip(references.style_maps, styles)),
         earlier=tuple(resize_to(other, height, width, "linear") for other in references.earlier),
+        regions=tuple(resize_to(mask, height, width, "linear") for mask in references.regions),
+        style_regions=tuple(
+            None if mask is None else resize_to(mask, style.shape[0], style.shape[1], "linear")
+            for mask, style in zip(references.style_regions, styles)),
+        content_mask=None if references.content_mask is None
+        else resize_to(references.content_mask, height, width, "linear"),
     )
 
 
@@ -64,6 +71,20 @@ def check_maps(references: References) -> None:
                             "with a content map every style needs one")
     elif any(semantic.shape[2] != references.content_map.shape[2] for semantic in maps):
         raise JaxstyleError("the maps differ in their number of channels")
+
+
+def check_regions(references: References) -> None:
+    """Raise unless there is a region for every style or for none, and a photo if there are masks."""
+    regions, parts, styles = references.regions, references.style_regions, references.styles
+    if regions and len(regions) != len(styles):
+        raise JaxstyleError(f"{len(regions)} regions for {len(styles)} style images; give one for each "
+                            "or none")
+    if parts and len(parts) != len(styles):
+        raise JaxstyleError(f"{len(parts)} style_regions for {len(styles)} style images; give one for each "
+                            "(None for a whole one), or none")
+    if references.content is None and (references.content_mask is not None
+                                       or (regions and references.content_map is None)):
+        raise JaxstyleError("masks say what happens where in a photo; there is no content image")
 
 
 def frame(references: References) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +18,7 @@ from jaxstyle.ops.sharding import replicate
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.references import References
 from jaxstyle.solvers import MAX_FAILURES, Search
+from jaxstyle.transfer.controls import finished
 from jaxstyle.transfer.inputs import check_split, sized
 from jaxstyle.transfer.layout import Layout
 from jaxstyle.transfer.program import CHUNK_STEPS, Program, advance, network_for
@@ -42,7 +43,8 @@ class Snapshot:
     """A run at some step.
 
     Attributes:
-      image: the best image so far `[H, W, 3]`, clipped to [0, 1].
+      picture: the best so far `[H, W, 3]` as the solver found it, clipped to [0, 1]; finish: what makes
+        `image` of it.
       search, first: all that is needed to go on (see `stylize_iter`): the search, whose memory is reused as
         soon as the next snapshot is asked for, so save or copy it before; and the image that the stage began
         with.
@@ -50,13 +52,19 @@ class Snapshot:
       stage, step: where the run is: `step` steps of stage `stage` are done; steps: of that stage in all.
     """
 
-    image: Array
+    picture: Array
     search: Search
     first: Array
     losses: dict[str, np.ndarray]
     stage: int = static()
     step: int = static()
     steps: int = static()
+    finish: Callable[[Array], Array] | None = static(default=None)
+
+    @cached_property
+    def image(self) -> Array:
+        """The best image so far `[H, W, 3]` in [0, 1], with the recipe's controls; made when asked for."""
+        return self.picture if self.finish is None else self.finish(self.picture)
 
     @property
     def loss(self) -> dict[str, float]:
@@ -97,7 +105,8 @@ def stylize(weights: Weights, references: References, recipe: Recipe) -> Result:
         previous = search.best.x
         history.append(losses)
         failures = failures + search.failures
-    return Result(image=picture(recipe.canvas, previous), value=search.best.value, parts=search.best.parts,
+    image = finished(picture(recipe.canvas, previous), references, recipe)
+    return Result(image=image, value=search.best.value, parts=search.best.parts,
                   history=tuple(history), failures=failures)
 
 
@@ -141,8 +150,9 @@ def stylize_iter(
         for at in run_stage(program, previous, start, stops):
             check(at, index)
             previous = at.search.best.x
-            yield Snapshot(image=picture(recipe.canvas, previous), search=at.search, first=at.first,
-                           losses=at.losses, stage=index, step=at.step, steps=stage.steps)
+            yield Snapshot(picture=picture(recipe.canvas, previous), search=at.search, first=at.first,
+                           losses=at.losses, stage=index, step=at.step, steps=stage.steps,
+                           finish=partial(finished, references=references, recipe=recipe, stage=index))
 
 
 def check(at: Reached, stage: int) -> None:

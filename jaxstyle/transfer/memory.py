@@ -158,12 +158,22 @@ def fitting(weights: Weights, references: References, recipe: Recipe, budget: in
     Raises:
       JaxstyleError: none fits.
     """
+    if (least := least_memory(references, recipe)) > budget:  # known without compiling anything
+        raise does_not_fit(least, budget)
     while (needed := memory_to_run(weights, references, recipe, devices, budget)) > budget:
         less = None if devices else smaller(weights, references, recipe)
         if less is None:
             raise does_not_fit(needed, budget)
         recipe = less
     return recipe, needed
+
+
+def least_memory(references: References, recipe: Recipe) -> int:
+    """Bytes that no form of the recipe can do without: picture, gradient, best and first image, and what the
+    solver remembers of earlier steps (its shortest history)."""
+    height, width = stage_shape(references, recipe.stages[largest_stage(recipe, references)])
+    pairs = min(LEAST_HISTORY, getattr(recipe.solver, "history", 0))
+    return (4 + 2 * pairs) * height * width * 3 * 4
 
 
 def does_not_fit(needed: int, budget: int) -> JaxstyleError:

@@ -49,6 +49,9 @@ class RememberingTerm(Protocol):
     def loss(self, image: Array, features: dict[str, Any], target: Any, memory: Any) -> tuple[Array, Any]:
         """Scalar without the weight, and what the next evaluation gets."""
 
+    # It may also have `view(image, memory) -> image`: the image as it alone looks at it (rolled, cropped …),
+    # of which it then gets the features, instead of those that the other terms share.
+
 
 Terms = Mapping[str, Any]
 Parts = dict[str, Array]
@@ -109,11 +112,16 @@ def objective(
       rows: of the image, computed at a time (None: all), which changes the memory used alone.
     """
     before = first_memory(terms, targets) if memory is None else memory
-    features = banded_features(weights, image, layers_of(terms), rows, grams_of(terms))
+    plain = {name: term for name, term in terms.items() if not hasattr(term, "view")}
+    features = banded_features(weights, image, layers_of(plain), rows, grams_of(plain))
     parts: Parts = {}
     after: dict[str, Any] = {}
     for name, term in terms.items():
-        if remembers(term):
+        if name not in plain:
+            view = term.view(image, before[name])
+            own = banded_features(weights, view, tuple(term.layers), rows)
+            loss, after[name] = term.loss(view, own, targets[name], before[name])
+        elif remembers(term):
             loss, after[name] = term.loss(image, features, targets[name], before[name])
         else:
             loss = term.loss(image, features, targets[name])

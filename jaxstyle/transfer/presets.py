@@ -7,12 +7,15 @@ ratio.
 
 from __future__ import annotations
 
+import dataclasses
+
 from jaxstyle.backbones.vgg import STYLE_LAYERS as STYLE_LAYERS
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses import Content, Gram, Neighbours, RelaxedTransport, SelfSimilarity, TotalVariation
 from jaxstyle.pytrees import replace
 from jaxstyle.solvers import Adam, ArmijoLbfgs, RMSprop
 from jaxstyle.transfer.canvas import LaplacianPyramid
+from jaxstyle.transfer.presets_controls import DREAM, DREAM_STYLE, PHOTO
 from jaxstyle.transfer.presets_patches import BOX, CNNMRF, DOODLE, NEURAL_DOODLE, PATCHES, SEMANTIC_REPORT
 from jaxstyle.transfer.recipe import Recipe, Stage, Start
 from jaxstyle.weights.scales import OXFORD
@@ -194,9 +197,10 @@ def with_size(recipe: Recipe, size: int) -> Recipe:
     *earlier, last = recipe.stages
     scale = 1.0 if last.size is None else size / last.size
     sizes = [max(min(size, 64), round((stage.size or size) * scale)) for stage in earlier] + [size]
-    coarse = [Stage(size=at, steps=stage.steps) for at, after, stage in zip(sizes, sizes[1:], earlier)
-              if at != after and size > 0]
-    return replace(recipe, {"stages": (*coarse, Stage(size=size, steps=last.steps))})
+    coarse = [dataclasses.replace(stage, size=at, by="longer")
+              for at, after, stage in zip(sizes, sizes[1:], earlier)
+              if (at != after or stage.without) and size > 0]
+    return replace(recipe, {"stages": (*coarse, dataclasses.replace(last, size=size, by="longer"))})
 
 
 def with_steps(recipe: Recipe, steps: int) -> Recipe:
@@ -212,7 +216,7 @@ def with_steps(recipe: Recipe, steps: int) -> Recipe:
     for index, stage in enumerate(recipe.stages):
         behind = len(recipe.stages) - index - 1
         share = min(left - behind, max(1, round(stage.steps * steps / total))) if behind else left
-        stages.append(Stage(size=stage.size, by=stage.by, steps=share))
+        stages.append(dataclasses.replace(stage, steps=share))
         left -= share
     return replace(recipe, {"stages": tuple(stages)})
 
@@ -233,6 +237,9 @@ def catalogue() -> dict[str, tuple[Recipe, str]]:
         "neural-doodle": (NEURAL_DOODLE, "Champandard's program: patches and maps, from noise"),
         "cnnmrf": (CNNMRF, "Li & Wand's program: patches of nine copies of the painting, from the photo"),
         "semantic-report": (SEMANTIC_REPORT, "the course report's semantic transfer: x ‖ γm, from noise"),
+        "photo": (PHOTO, "ours, after Luan et al.: the painting's colours and light, and still a photo"),
+        "dream": (DREAM, "deep dream: more of what the network sees in the photo; takes no painting"),
+        "dream-style": (DREAM_STYLE, "deep dream and style together"),
         "crowson": (CROWSON, "many sizes with Adam, after style-transfer-pytorch"),
     }
 

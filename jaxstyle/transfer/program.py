@@ -21,6 +21,7 @@ from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.ops.resize import resize_to
 from jaxstyle.references import References
 from jaxstyle.solvers import Search, begin_search, search_step
+from jaxstyle.transfer.controls import prepared
 from jaxstyle.transfer.inputs import first_image, frame
 from jaxstyle.transfer.layout import ALONE, Layout
 from jaxstyle.transfer.objective import first_memory, layers_of, objective, targets
@@ -67,6 +68,16 @@ class Program:
         height, width = frame(self.references).shape[-3:-1]
         return height, width, 3
 
+    @property
+    def active(self) -> Recipe:
+        """The recipe with the terms that this stage goes without at rest."""
+        return self.recipe.at(self.stage)
+
+    @property
+    def solved(self) -> Recipe:
+        """The same without what is done before and after, so that the solver's programs do not know of it."""
+        return dataclasses.replace(self.active, colors=None, smoothing=None, photo_gradients=None)
+
     def first(self, previous: Any = None) -> Array:
         """The image that the stage begins with; `previous` are the coefficients that the stage before ended
         with."""
@@ -74,11 +85,11 @@ class Program:
 
     def targets(self, first: Array) -> dict[str, Any]:
         """What the terms compare with."""
-        return _targets(self.weights, self.references, self.recipe, first, self.layout)
+        return _targets(self.weights, self.references, self.active, first, self.layout)
 
     def begin(self, targets: dict[str, Any], first: Array) -> Search:
         """The search at its first point."""
-        return _begin(self.weights, self.recipe, targets, first, self.layout)
+        return _begin(self.weights, self.solved, targets, first, self.layout)
 
     def ready(self) -> Weights:
         """Weights with prepared filters where the stage is long enough to earn back their compilation."""
@@ -90,7 +101,7 @@ class Program:
 
         The memory of `search` is reused.
         """
-        return _advance(ready, self.recipe, targets, search, steps, CHUNK_STEPS, self.layout)
+        return _advance(ready, self.solved, targets, search, steps, CHUNK_STEPS, self.layout)
 
     def state_shapes(self) -> State:
         """All that is needed to go on, as shapes in their places."""
@@ -105,9 +116,9 @@ class Program:
         references, found, search, first = self._shapes()
         weights = self.layout.shapes(self.weights, common=True)
         ready = self.layout.shapes(jax.eval_shape(self._prepared, self.weights), common=True)
-        yield _advance.lower(ready, self.recipe, found, search, 1, CHUNK_STEPS, self.layout).compile()
-        yield _begin.lower(weights, self.recipe, found, first, self.layout).compile()
-        yield _targets.lower(weights, references, self.recipe, first, self.layout).compile()
+        yield _advance.lower(ready, self.solved, found, search, 1, CHUNK_STEPS, self.layout).compile()
+        yield _begin.lower(weights, self.solved, found, first, self.layout).compile()
+        yield _targets.lower(weights, references, self.active, first, self.layout).compile()
 
     def memory(self, budget: float = math.inf) -> int:
         """Bytes that the programs hold on each device while they run; the first that needs more than `budget`
@@ -121,7 +132,7 @@ class Program:
 
     def _prepared(self, weights: Weights) -> Weights:
         height, width, _ = self.shape
-        layers = layers_of(self.recipe.terms)
+        layers = layers_of(self.active.terms)
         numbers = sum(layer["kernel"].size for layer in weights.params_up_to(layers).values())
         work = self.recipe.stages[self.stage].steps * height * width * numbers
         if self.recipe.precision == "float32" and work < PREPARE_FROM:
@@ -130,7 +141,7 @@ class Program:
 
     def _shapes(self) -> tuple[References, dict[str, Any], Search, Any]:
         """References, targets, search and first image as shapes in their places."""
-        layout, recipe = self.layout, self.recipe
+        layout, recipe = self.layout, self.active
         references = layout.shapes(self.references, common=layout.shared)
         weights = layout.shapes(self.weights, common=True)
         first = jax.eval_shape(partial(_first, layout=layout), references, recipe, None)
@@ -160,10 +171,15 @@ def forget_programs() -> None:
 @partial(jax.jit, static_argnames="layout")
 def _first(references: References, recipe: Recipe, previous: Any, layout: Layout) -> Array:
     def one(references: References, recipe: Recipe, previous: Any) -> Array:
+        references = prepared(references, recipe)
         if previous is None:
             return first_image(references, recipe.start, recipe.seed)
         height, width = frame(references).shape[:2]
-        return resize_to(recipe.canvas.decode(previous), height, width, clip=False)
+        before = recipe.canvas.decode(previous)
+        if recipe.start.carry == "result" or references.content is None:
+            return resize_to(before, height, width, clip=False)
+        added = before - resize_to(references.content, before.shape[0], before.shape[1])
+        return references.content + resize_to(added, height, width, clip=False)
 
     return layout.over_lanes(one, (not layout.shared, True, True))(references, recipe, previous)
 
@@ -172,7 +188,7 @@ def _first(references: References, recipe: Recipe, previous: Any, layout: Layout
 def _targets(weights: Weights, references: References, recipe: Recipe, first: Array, layout: Layout
              ) -> dict[str, Any]:
     def one(weights: Weights, references: References, recipe: Recipe, first: Array) -> dict[str, Any]:
-        images = layout.split(dataclasses.replace(references, first=first))
+        images = layout.split(dataclasses.replace(prepared(references, recipe), first=first))
         given = dataclasses.replace(images, seed=recipe.seed)
         return layout.keep(targets(weights, given, recipe.terms, recipe.rows), None)
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.pytrees import get, replace
 from jaxstyle.solvers import SOLVERS
+from jaxstyle.transfer.controls import named_colors, named_smoothing
 
 T = TypeVar("T")
 
@@ -27,7 +28,8 @@ def override(recipe: T, settings: dict[str, str]) -> T:
 
 def value_from(text: str, path: str, recipe: Any) -> Any:
     """The value that a text stands for at a path of a recipe."""
-    return solver_named(text) if path == "solver" else parse(text, get(recipe, path))
+    by_name = {"solver": solver_named, "colors": named_colors, "smoothing": named_smoothing}
+    return by_name[path](text) if path in by_name else parse(text, get(recipe, path))
 
 
 def solver_named(name: str) -> Any:
@@ -40,7 +42,7 @@ def solver_named(name: str) -> Any:
 
 def parse(text: str, old: Any) -> Any:
     """The value that a text stands for where `old` stood."""
-    if isinstance(old, tuple):
+    if isinstance(old, tuple) or (old is None and "," in text):
         return tuple(scalar(item) for item in text.strip("()[]").split(",") if item.strip())
     return text if isinstance(old, str) else scalar(text)
 

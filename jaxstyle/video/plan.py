@@ -146,7 +146,7 @@ def record(plan: Plan, weights: Weights | None) -> dict[str, Any]:
     if weights is None:
         made = manifest_of_model(plan)
     else:
-        made = manifest(plan.recipe, Files(styles=plan.styles), weights)
+        made = manifest(plan.recipe, Files(styles=plan.styles), weights, beside=plan.output.parent)
     how = {"source": {"path": str(plan.source.resolve()), "sha256": source_hash(plan.source)},
            "start": plan.start, "end": plan.end, "every": plan.every, "rate": plan.rate, "size": plan.size,
            "stabilise": plan.stabilise if plan.model else None, "blend": plan.blend, "flow": plan.flow,
@@ -212,6 +212,22 @@ def plan_from(data: Mapping[str, Any], output: Path, source: Path | None = None,
     return Plan(source=same(how["source"], source, "content"), output=output, start=how["start"],
                 end=how["end"], every=how["every"], rate=how["rate"], size=how["size"], flow=how["flow"],
                 **found)
+
+
+def located(data: Mapping[str, Any], home: Path) -> dict[str, Any]:
+    """The manifest of a video in the folder `home`, its files as seen from here where they are there."""
+    def here(entry: Mapping[str, str], key: str) -> dict[str, str]:
+        places = (home / entry[key], home / Path(entry[key]).name)
+        found = next((place for place in places if place.exists()), None)
+        return {**entry, key: entry[key] if found is None else str(found)}
+
+    if "model" in data:
+        return dict(data)
+    styles = [here(entry, "path") for entry in data["references"]["styles"]]
+    weights = data["weights"]
+    if weights["name"].endswith(".safetensors"):
+        weights = here(weights, "name")
+    return {**data, "references": {**data["references"], "styles": styles}, "weights": weights}
 
 
 def recipe_from(data: Any) -> VideoRecipe:

@@ -61,18 +61,18 @@ def with_video_size(recipe: VideoRecipe, size: int) -> VideoRecipe:
                             "following": presets.with_size(recipe.following, size)})
 
 
-QUICK = VideoRecipe(first=presets.DEFAULT, following=consistent(presets.DEFAULT, 300.0, 30))
-"""Ours: the default recipe for a first frame, then 30 steps for each."""
+QUICK = VideoRecipe(first=presets.GRAM, following=consistent(presets.GRAM, 100.0, 30))
+"""Ours: the recipe `gram` for a first frame, then 30 steps for each."""
 
 LONG_TERM = replace(QUICK, {"offsets": (1, 2, 4)})
 """Ours, looking back 1, 2 and 4 frames: what was hidden for a moment comes back as it was."""
 
-MULTI_PASS = replace(QUICK, {"passes": 7, "first": presets.with_steps(presets.DEFAULT, 60)})
+MULTI_PASS = replace(QUICK, {"passes": 7, "first": presets.with_steps(presets.GRAM, 60)})
 """Ours in seven sweeps (Ruder et al., section 4.3): borders of the picture and disoccluded places look as the
 rest."""
 
 FRAME_BY_FRAME = replace(QUICK, {"offsets": ()})
-"""Every frame on its own, by the default recipe: it pops."""
+"""Every frame on its own, by the recipe `gram`: it pops."""
 
 ARTISTIC_VIDEOS = VideoRecipe(
     first=replace(presets.NEURAL_STYLE, {"stages": (Stage(size=512, steps=2000),)}),

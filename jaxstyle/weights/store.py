@@ -12,9 +12,12 @@ import hashlib
 import importlib.resources
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
+import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
@@ -25,6 +28,10 @@ from jaxstyle import backbones
 from jaxstyle.atomic import write_whole
 from jaxstyle.backbones.perceptual import Weights, attributes_of, random_weights
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.reading import check_regular, open_regular, parsed, shown
+
+TYPES = ("F64", "F32", "F16", "BF16")
+MAX_CONFIG = 10_000
 
 
 def cache_dir() -> Path:
@@ -83,37 +90,95 @@ def weights_path(name: str | os.PathLike) -> Path | None:
 
 
 def read_weights(path: Path, name: str) -> Weights:
-    """Weights from one safetensors file.
+    """Weights from one safetensors file: the one check that every use of weights goes through.
+
+    The file must name a network and hold exactly its tensors, in their shapes, as finite numbers of one of
+    `TYPES` (all become float32). Shapes are compared before any number is read.
 
     Raises:
-      JaxstyleError: not a safetensors file, truncated, or without the project's metadata.
+      JaxstyleError: it does not; the message names the tensor.
     """
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise JaxstyleError(f"{path}: no such weights file") from None
-    except (SafetensorError, OSError) as error:
-        raise JaxstyleError(f"{path}: not a complete safetensors file ({error})") from None
-    if "architecture" not in metadata:
-        raise JaxstyleError(f"{path}: names no architecture; make it with `jaxstyle weights port`")
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
+        network = _network(path, metadata)
+        _check_tensors(path, file, _tensor_shapes(path, network))
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     if metadata.get("content_sha256", content := content_sha256(tensors)) != content:
         raise JaxstyleError(
             f"{path}: damaged: its numbers have the hash {content[:12]}…, expected "
             f"{metadata['content_sha256'][:12]}…; fetch or port it again"
         )
-    try:
-        network = backbones.build(metadata["architecture"], json.loads(metadata.get("config", "{}")))
-    except (JaxstyleError, ValueError) as error:
-        raise JaxstyleError(f"{path}: {error}") from None
+    for key, tensor in tensors.items():
+        if not np.isfinite(tensor.astype(np.float32)).all():
+            raise JaxstyleError(f"{path}: {key}: expected finite numbers, found nan or inf; port it again")
     params = unflatten_dict({tuple(key.rsplit("/", 1)): jnp.asarray(value, jnp.float32)
                              for key, value in tensors.items()})
-    preprocess = params.pop("preprocess", {})
-    if preprocess.keys() != {"kernel", "bias"}:
-        raise JaxstyleError(f"{path}: has no preprocess/kernel and preprocess/bias; port it again")
+    preprocess = params.pop("preprocess")
     return Weights(params=params, matrix=preprocess["kernel"], offset=preprocess["bias"],
                    network=network, name=name, sha256=_identity(content, metadata))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A safetensors file; whatever is wrong with its bytes is one kind of error."""
+    check_regular(path)
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            yield file
+    except (SafetensorError, OSError, ValueError, RecursionError, MemoryError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise JaxstyleError(f"{path}: not a complete safetensors file ({shown(reason)})") from None
+
+
+def _network(path: Path, metadata: Mapping[str, str]) -> nn.Module:
+    """The module that a file's metadata describe.
+
+    Raises:
+      JaxstyleError: none, or one that this version cannot build.
+    """
+    if "architecture" not in metadata:
+        raise JaxstyleError(f"{path}: names no architecture; make it with `jaxstyle weights port`")
+    config = metadata.get("config", "{}")
+    if len(config) > MAX_CONFIG:
+        raise JaxstyleError(f"{path}: config: longer than {MAX_CONFIG} characters")
+    try:
+        return backbones.build(metadata["architecture"], parsed(config, dict[str, Any], "config"))
+    except JaxstyleError as error:
+        raise JaxstyleError(f"{path}: {shown(error)}") from None
+
+
+def _tensor_shapes(path: Path, network: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every tensor that a file of a network holds."""
+    try:
+        layers = backbones.parameter_shapes(network)
+    except Exception as error:  # what flax and JAX make of a network that nobody can have trained
+        raise JaxstyleError(f"{path}: config: describes no network ({shown(_first_line(error))})") from None
+    shapes = {"preprocess/kernel": (3, 3), "preprocess/bias": (3,)}
+    for layer, shape in layers.items():
+        shapes |= {f"{layer}/kernel": shape, f"{layer}/bias": shape[-1:]}
+    return shapes
+
+
+def _check_tensors(path: Path, file: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raises:
+      JaxstyleError: a tensor is missing, too many, of another shape or of another type.
+    """
+    names = set(file.keys())
+    if missing := [name for name in shapes if name not in names]:
+        raise JaxstyleError(f"{path}: {missing[0]} is missing ({len(missing)} of {len(shapes)} tensors are); "
+                            "port it again")
+    if extra := sorted(names - shapes.keys()):
+        raise JaxstyleError(f"{path}: {shown(extra[0])} is no tensor of this network; port it again")
+    for name, expected in shapes.items():
+        tensor = file.get_slice(name)
+        if (found := tuple(tensor.get_shape())) != tuple(expected):
+            raise JaxstyleError(f"{path}: {name}: expected the shape {tuple(expected)}, found {shown(found)}")
+        if (kind := tensor.get_dtype()) not in TYPES:
+            raise JaxstyleError(f"{path}: {name}: numbers of type {kind}; expected {', '.join(TYPES)}")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _identity(content: str, metadata: Mapping[str, str]) -> str:
@@ -128,11 +193,8 @@ def read_notes(path: Path) -> dict[str, str]:
     Raises:
       JaxstyleError: missing, or not a safetensors file.
     """
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            return file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise JaxstyleError(f"{path}: not a complete safetensors file ({error})") from None
+    with _opened(path) as file:
+        return file.metadata() or {}
 
 
 def write_weights(path: Path, weights: Weights, architecture: str, **metadata: str) -> None:
@@ -163,7 +225,7 @@ def content_sha256(tensors: Mapping[str, np.ndarray]) -> str:
     for name in sorted(tensors):
         array = np.ascontiguousarray(tensors[name])
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(array.data)
+        digest.update(array.tobytes())  # bfloat16 has no buffer
     return digest.hexdigest()
 
 
@@ -182,6 +244,10 @@ def sha256(path: str | os.PathLike) -> str:
 
 
 def digest(path: str | os.PathLike, algorithm: str) -> str:
-    """Hex digest of a file's bytes by an algorithm of `hashlib`."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
+    """Hex digest of a regular file's bytes by an algorithm of `hashlib`.
+
+    Raises:
+      JaxstyleError: see `open_regular`.
+    """
+    with open_regular(path) as file:
+        return hashlib.file_digest(cast(Any, file), algorithm).hexdigest()

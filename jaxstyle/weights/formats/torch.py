@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.weights.formats.bounds import MOST_IN_ALL, bounded, may_be_wanted
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 # PyTorch's storage classes -> little-endian dtype; bfloat16 is the upper half of a float32
@@ -64,7 +65,16 @@ TORCH_NAMES: dict[str, Any] = {
     "torch.Size": tuple,
     **{f"torch.{kind}": kind for kind in STORAGES},
 }
-_reconstruct = np.zeros(1).__reduce__()[0]
+_numpys: Any = np.zeros(1).__reduce__()[0]
+
+
+def _reconstruct(kind: Any, shape: Any, dtype: Any) -> np.ndarray:
+    """An empty array, as every pickled one begins: NumPy fills it afterwards."""
+    if kind is not np.ndarray or tuple(shape) != (0,):
+        raise pickle.UnpicklingError("an array that does not begin empty")
+    return _numpys(kind, (0,), b"b")
+
+
 NUMPY_NAMES: dict[str, Any] = {
     "collections.OrderedDict": OrderedDict,
     "numpy.core.multiarray._reconstruct": _reconstruct,
@@ -131,7 +141,12 @@ def _read_zip(path: Path) -> dict[str, np.ndarray]:
             raise ValueError("big-endian numbers")
         with archive.open(names[0]) as file:
             tree = RestrictedUnpickler(file, path, TORCH_NAMES).load()
-        return _arrays(tree, lambda storage: archive.read(f"{folder}data/{storage.key}"))
+        def record(storage: Storage) -> bytes:
+            """The bytes of a storage, however many more a record unpacks to."""
+            with archive.open(f"{folder}data/{storage.key}") as file:
+                return file.read((storage.start + storage.numel) * np.dtype(STORAGES[storage.kind]).itemsize)
+
+        return _arrays(tree, record)
 
 
 def _read_legacy(memory: mmap.mmap, path: Path) -> dict[str, np.ndarray]:
@@ -169,8 +184,14 @@ def _tensors(tree: Any, prefix: str = "") -> dict[str, Tensor]:
 
 
 def _arrays(tree: Any, read: Callable[[Storage], bytes]) -> dict[str, np.ndarray]:
-    return {name: _view(tensor, read(tensor.storage)) for name, tensor in _tensors(tree).items()
-            if len(tensor.shape) in (1, 4)}
+    found: dict[str, np.ndarray] = {}
+    for name, tensor in _tensors(tree).items():
+        if len(tensor.shape) in (1, 4) and may_be_wanted(tensor.shape):
+            if not 0 <= tensor.storage.start + tensor.storage.numel <= MOST_IN_ALL:
+                raise ValueError("a storage larger than any network here")
+            found[name] = _view(tensor, read(tensor.storage))
+            bounded(found)
+    return found
 
 
 def _view(tensor: Tensor, data: bytes) -> np.ndarray:
