@@ -102,9 +102,10 @@ def given(shape=(8, 9, 3), style_shapes=((7, 6), (6, 8)), channels=2, seed=0):
     return features, styles, labels(*shape[:2]), [labels(*s) for s in style_shapes]
 
 
-def evaluated(term: Patches, features, styles, content_map=None, style_maps=(), memory=None):
+def evaluated(term: Patches, features, styles, content_map=None, style_maps=(), memory=None, content=None):
     """Value, gradient and new memory; features of an "image" are the image itself."""
-    references = References(styles=tuple(map(jnp.asarray, styles)),
+    references = References(content=None if content is None else jnp.asarray(content),
+                            styles=tuple(map(jnp.asarray, styles)),
                             content_map=None if content_map is None else jnp.asarray(content_map),
                             style_maps=tuple(map(jnp.asarray, style_maps)))
 

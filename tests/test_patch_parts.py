@@ -33,7 +33,7 @@ def test_coverage_counts_patches(shape, size, stride):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("anchor", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("anchor", [0.3, 1.0])
 def test_an_anchor_matches_a_mixture_with_the_photo(anchor):
     features, styles, *_ = given(seed=12)
     photo = np.abs(np.random.default_rng(3).normal(size=features.shape))
@@ -44,9 +44,7 @@ def test_an_anchor_matches_a_mixture_with_the_photo(anchor):
         mixed = (1 - anchor) * p + anchor * photo[i : i + 3, j : j + 3]
         best = max(style_patches, key=lambda q: np.sum(mixed * q) / np.linalg.norm(q))
         expected += np.sum((p - best) ** 2)
-    references = References(content=jnp.asarray(photo), styles=tuple(map(jnp.asarray, styles)))
-    target = term.target(references, lambda image, layers: {layer: image for layer in layers})
-    value, _ = term.loss(jnp.zeros(()), {"a": jnp.asarray(features)}, target, term.memory(target))
+    value = evaluated(term, features, styles, content=photo)[0]
     np.testing.assert_allclose(value, expected, rtol=1e-12)
 
 

@@ -10,7 +10,8 @@ from rich.console import Console
 from tyro.conf import Positional, arg
 
 from jaxstyle.cli.arguments import Settings
-from jaxstyle.cli.render import Job, check_output, render, snapshot_path
+from jaxstyle.cli.job import Job, check_output, snapshot_path
+from jaxstyle.cli.render import render
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.files import load
 from jaxstyle.images.maps import sem_path

@@ -11,7 +11,8 @@ from typing import Any
 
 from rich.console import Console
 
-from jaxstyle.cli.render import Job, render, state_folder
+from jaxstyle.cli.job import Job, state_folder
+from jaxstyle.cli.render import render
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.decode import opened
 from jaxstyle.images.folder import is_picture

@@ -10,7 +10,8 @@ from rich.console import Console
 from tyro.conf import Positional, arg
 
 from jaxstyle.cli.arguments import Settings
-from jaxstyle.cli.render import Job, check_output, render
+from jaxstyle.cli.job import Job, check_output
+from jaxstyle.cli.render import render
 from jaxstyle.cli.video import is_made_video, replay_video
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.runs.manifest import Files, load_references

@@ -14,11 +14,12 @@ from rich.console import Console
 from tyro.conf import Positional, UseAppendAction, arg
 
 from jaxstyle.cli.arguments import Settings
+from jaxstyle.cli.job import Job, check_output, snapshot_path
 from jaxstyle.cli.many import is_many, photos_in, render_many
 from jaxstyle.cli.maps import MapOptions, chosen_maps
 from jaxstyle.cli.preview import watched
 from jaxstyle.cli.regions import parse_regions
-from jaxstyle.cli.render import Job, check_output, render, snapshot_path
+from jaxstyle.cli.render import render
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.fast.apply import Look, restyled
 from jaxstyle.fast.model import read_model
