@@ -189,7 +189,7 @@ def ahead(items: Iterable[T], count: int = AHEAD) -> Iterator[T]:
                     break
             made.close()  # by the thread that runs it
             put(end)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  handed to the thread that waits
             put(error)
 
     thread = threading.Thread(target=work, daemon=True)
