@@ -78,6 +78,9 @@ def shown(snapshots: Iterable[Snapshot], recipe: Recipe, console: Console
                 waiting = None
             task, start, first = tasks[snapshot.stage]
             done = snapshot.step - first
+            if done == 1 and snapshot.step < snapshot.steps:  # it compiled: the pace counts from here
+                tasks[snapshot.stage] = (task, time.monotonic(), snapshot.step)
+                done = 0
             seconds = (time.monotonic() - start) / done if done else None
             left = None if seconds is None else time_left(recipe, snapshot.stage, snapshot.step, seconds)
             pace = "" if seconds is None or left is None else f"{seconds:.2f} s/step {span(left)} left"
