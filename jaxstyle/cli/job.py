@@ -10,6 +10,7 @@ from pathlib import Path
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.cli.preview import Live
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.images.folder import is_picture
 from jaxstyle.reading import shown as shortened
 from jaxstyle.references import References
 from jaxstyle.runs.manifest import Files
