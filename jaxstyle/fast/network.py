@@ -224,7 +224,7 @@ def doubled(x: Array) -> Array:
 def moments(x: Array) -> tuple[Array, Array]:
     """Mean and variance over positions, `[h, w, C]` -> two of `[C]`."""
     mean = jnp.mean(x, (0, 1))
-    return mean, jnp.mean(jnp.square(x - mean), (0, 1))
+    return mean, jnp.mean(jnp.square(x - mean[None, None]), (0, 1))
 
 
 def normalised(
@@ -239,7 +239,7 @@ def normalised(
     statistics, batch = known
     if batch is not None and network.norm == "batch":
         mean = lax.pmean(jnp.mean(x, (0, 1)), BATCH_AXIS)
-        variance = lax.pmean(jnp.mean(jnp.square(x - mean), (0, 1)), BATCH_AXIS)
+        variance = lax.pmean(jnp.mean(jnp.square(x - mean[None, None]), (0, 1)), BATCH_AXIS)
         old = statistics[layer.name]
         batch[layer.name] = {"mean": MOMENTUM * old["mean"] + (1 - MOMENTUM) * lax.stop_gradient(mean),
                              "variance": MOMENTUM * old["variance"]
@@ -249,12 +249,14 @@ def normalised(
     else:
         mean, variance = moments(x)
     scale, offset = (chosen(params[name], shares, x.shape) for name in ("scale", "offset"))
-    return (x - mean) * (lax.rsqrt(variance + network.epsilon) * scale) + offset
+    factor = lax.rsqrt(variance + network.epsilon)[None, None] * scale
+    return (x - mean[None, None]) * factor + offset
 
 
 def chosen(per_style: Array, shares: Array, shape: tuple[int, ...]) -> Array:
-    """A mixture of `[styles, C]`: `[C]` for shares `[styles]`, `[h, w, C]` for shares at every pixel."""
+    """A mixture of `[styles, C]`: `[1, 1, C]` for shares `[styles]`, `[h, w, C]` for shares at every pixel."""
     if shares.ndim == 1:
+        shares = shares[None, None]
         return jnp.matmul(shares.astype(per_style.dtype), per_style, precision=lax.Precision.HIGHEST)
     # Whole-number reduction: the sides were padded to multiples of it.
     step = shares.shape[0] // shape[0]

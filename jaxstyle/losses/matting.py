@@ -49,7 +49,7 @@ def _energy_and_product(image: Array, guide: Array, factor: tuple[Array, ...], e
 
     def correlate(index: Array, sums: Array) -> Array:
         away = jnp.moveaxis(window_element(guide, index, size) - guide_means, -1, 0)[..., None]
-        return sums + away * (window_element(image, index, size) - means)
+        return sums + away * (window_element(image, index, size) - means)[None]
 
     right = lax.fori_loop(0, size**2, correlate, jnp.zeros((3, *means.shape), image.dtype))
     slopes = solved(tuple(part[..., None] for part in factor), (right[0], right[1], right[2]))

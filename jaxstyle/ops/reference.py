@@ -222,11 +222,11 @@ def best_patches(x: Array, style: Array, grid: Grid, offset: Array | None = None
     q = patches(style, grid.size)[jnp.asarray(grid.style_rows)][:, jnp.asarray(grid.style_columns)]
     scores = jnp.einsum("hwk,rck->hwrc", p, q, precision=lax.Precision.HIGHEST)
     if grid.normalised != "no":
-        scores = scores / candidate_norms(style, grid)
+        scores = scores / candidate_norms(style, grid)[None, None]
     if grid.normalised == "both":
         scores = scores / x_norms(x, grid)[:, :, None, None]
     peaks = jnp.max(scores, axis=(0, 1)) if grid.peaks else None
-    scores = scores if offset is None else scores + offset
+    scores = scores if offset is None else scores + offset[None, None]
     flat = jnp.swapaxes(scores, 2, 3).reshape(*scores.shape[:2], -1)
     column, row = jnp.divmod(jnp.argmax(flat, axis=-1), len(grid.style_rows))
     index = spread_index(row * len(grid.style_columns) + column, style, grid)
