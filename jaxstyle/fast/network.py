@@ -254,7 +254,7 @@ def normalised(
 
 
 def chosen(per_style: Array, shares: Array, shape: tuple[int, ...]) -> Array:
-    """A mixture of `[styles, C]`: `[1, 1, C]` for shares `[styles]`, `[h, w, C]` for shares at every pixel."""
+    """Mixture of `[styles, C]`: `[1, 1, C]` for shares `[styles]`, `[h, w, C]` for shares of every pixel."""
     if shares.ndim == 1:
         shares = shares[None, None]
         return jnp.matmul(shares.astype(per_style.dtype), per_style, precision=lax.Precision.HIGHEST)
