@@ -23,8 +23,8 @@ def job_for(place: Path, output: str, paint) -> Job:
     source = open_source(place / "clip.mp4", Selection(), Fraction(24))
     path = place / output
     return Job(source=source, selection=Selection(), output=path, height=48, width=64, paint=paint,
-               offsets=(1,), cut=0.2, flow_of=flow_source(None, files.work_folder(path) / files.FLOW), manifest=MANIFEST,
-               measure=True)
+               offsets=(1,), cut=0.2, manifest=MANIFEST, measure=True,
+               flow_of=flow_source(None, files.work_folder(path) / files.FLOW))
 
 
 def trailing(image, earlier):
