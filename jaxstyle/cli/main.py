@@ -27,8 +27,8 @@ COMMANDS = {
                              "`jaxstyle apply`."),
     "apply": ("apply.Apply", "Restyle pictures with a trained network, in milliseconds each."),
     "models": ("models.Models", "List the fast networks that `jaxstyle apply` finds by name, one per line."),
-    "export": ("export.Export", "Write a fast network for other programs: .stablehlo, .onnx, or a "
-                                ".safetensors file (half precision)."),
+    "export": ("export.Export", "Write a fast network for other programs: .stablehlo, or a .safetensors file "
+                                "(half precision)."),
     "report": ("sweep.Report", "Make the report of a sweep again from its folder, finished or not."),
     "replay": ("replay.Replay", "Make a picture again from the manifest that it carries: bit-identical on "
                                 "the same machine."),
