@@ -36,6 +36,9 @@ def recipe_from_json(data: Any) -> Recipe:
              "start": (recipe.start, (Start,)),
              **{f"stages.{i}": (stage, (Stage,)) for i, stage in enumerate(recipe.stages)},
              **{f"terms.{name}": (term, TERMS) for name, term in recipe.terms.items()}}
+    for name in ("colors", "smoothing"):
+        if getattr(recipe, name) is not None:
+            parts[name] = (getattr(recipe, name), CONTROLS)
     for path, (part, kinds) in parts.items():
         if not isinstance(part, tuple(kinds)):
             raise JaxstyleError(f"{path}: is not one of {', '.join(kind.__name__ for kind in kinds)}")
