@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, export
 
-from jaxstyle.atomic import write_whole
+from jaxstyle.atomic import exists_already, write_whole
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.fast.model import Model
 from jaxstyle.fast.network import MULTIPLE, transformed
@@ -49,7 +49,7 @@ def exported(model: Model, share: Array, path: str | os.PathLike, overwrite: boo
     if path.suffix not in READERS:
         raise JaxstyleError(f"{path}: unknown kind of program; use {' or '.join(READERS)}")
     if path.exists() and not overwrite:
-        raise JaxstyleError(f"{path}: exists already; choose another name or allow overwriting (--force)")
+        raise exists_already(path)
     run = _program(model, share)
     data = _stablehlo(run)
     with tempfile.TemporaryDirectory() as folder:
