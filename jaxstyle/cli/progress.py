@@ -67,6 +67,7 @@ def shown(snapshots: Iterable[Snapshot], recipe: Recipe, console: Console
             return task, time.monotonic(), 0
 
         tasks: dict[int, tuple[TaskID, float, int]] = {}
+        compiled: set[int] = set()
         waiting: tuple[TaskID, float, int] | None = began(0)
         logged, iterator = time.monotonic(), iter(snapshots)
         while (snapshot := next(iterator, None)) is not None:
@@ -78,6 +79,10 @@ def shown(snapshots: Iterable[Snapshot], recipe: Recipe, console: Console
                 waiting = None
             task, start, first = tasks[snapshot.stage]
             done = snapshot.step - first
+            if done and snapshot.stage not in compiled:  # the first steps compiled: the pace counts from here
+                compiled.add(snapshot.stage)
+                tasks[snapshot.stage] = (task, time.monotonic(), snapshot.step)
+                done = 0
             seconds = (time.monotonic() - start) / done if done else None
             left = None if seconds is None else time_left(recipe, snapshot.stage, snapshot.step, seconds)
             pace = "" if seconds is None or left is None else f"{seconds:.2f} s/step {span(left)} left"

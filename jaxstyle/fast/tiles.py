@@ -24,7 +24,7 @@ from jaxstyle.fast.network import MULTIPLE, Layer, StyleNetwork, activated, conv
 # for an inner layer; 3 of the inner size for u1, u2, out. Rounded up to whole strides.
 HALO = {"outer": 8, "inner": 4}
 BYTES_PER_PIXEL = 1300
-"""Measured peak of a whole image at width 32, rounded up; see docs/fast.md."""
+"""Estimate of the peak of a whole image at width 32, from the sizes of its features."""
 LEAST_ROWS = 32
 
 

@@ -75,7 +75,7 @@ def positions(key: Array, shape: Sequence[int], count: int) -> Array:
     offset_key, choice_key = jax.random.split(key)
     cells = jnp.meshgrid(jnp.arange(rows), jnp.arange(columns), indexing="ij")
     grid = jnp.stack(cells, axis=-1).reshape(-1, 2)
-    places = (grid + jax.random.uniform(offset_key, (2,))) / jnp.array([rows, columns])
+    places = (grid + jax.random.uniform(offset_key, (1, 2))) / jnp.array([[rows, columns]])
     return jax.random.permutation(choice_key, places)[:count]
 
 
@@ -83,7 +83,7 @@ def interpolated(features: Array, places: Array) -> Array:
     """Features `[h, w, C]` at `places` `[n, 2]` in [0, 1)², bilinearly from the centres of cells, `[n,
     C]`."""
     height, width = features.shape[:2]
-    at = places.astype(features.dtype) * jnp.array([height, width], features.dtype) - 0.5
+    at = places.astype(features.dtype) * jnp.array([[height, width]], features.dtype) - 0.5
     low = jnp.floor(at)
     part = at - low
 

@@ -31,7 +31,7 @@ def matched_colours(image: Array, styles: Sequence[Array], shares: Sequence[Any]
     """
     def moments(x: Array) -> tuple[Array, Array]:
         flat = x.reshape(-1, 3)
-        mean = flat.mean(axis=0)
+        mean = flat.mean(axis=0, keepdims=True)
         return mean, (flat - mean).T @ (flat - mean) / flat.shape[0] + 1e-5 * jnp.eye(3, dtype=x.dtype)
 
     means, covariances = zip(*map(moments, styles), strict=True)
@@ -40,10 +40,10 @@ def matched_colours(image: Array, styles: Sequence[Array], shares: Sequence[Any]
     mean, covariance = moments(image)
     root, inverse = power(covariance, 0.5), power(covariance, -0.5)
     transform = inverse @ power(root @ goal @ root, 0.5) @ inverse
-    return jnp.clip((image - mean) @ transform + goal_mean, 0, 1)
+    return jnp.clip((image - mean[None]) @ transform + goal_mean[None], 0, 1)
 
 
 def power(matrix: Array, exponent: float) -> Array:
     """A symmetric positive matrix to some power."""
     values, vectors = jnp.linalg.eigh(matrix)
-    return (vectors * jnp.maximum(values, 1e-9) ** exponent) @ vectors.T
+    return (vectors * jnp.maximum(values, 1e-9)[None] ** exponent) @ vectors.T
