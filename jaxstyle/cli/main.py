@@ -91,9 +91,9 @@ def run(name: str, arguments: Sequence[str]) -> int:
       JaxstyleError: no such command, or whatever it raises.
     """
     if name not in COMMANDS:
-        near = get_close_matches(name, COMMANDS, 1)
-        meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
-        raise JaxstyleError(f"no command '{name}'; {meant}")
+        near = get_close_matches(name, COMMANDS, 1, 0.7)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise JaxstyleError(f"no command '{name}'; there are {', '.join(COMMANDS)}{meant}")
     from tyro.conf import FlagCreatePairsOff
 
     from jaxstyle.cli.arguments import ROOTS, setting_names, split_overrides
