@@ -209,7 +209,8 @@ def test_interrupt_saves_the_best_so_far_and_exits_130(place):
     process = start_long_run()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
-    assert process.returncode == 130 and "Traceback" not in err
+    assert process.returncode == 130 and "Traceback" not in err, err
+    assert Path("out.png").exists(), err
     assert read_manifest("out.png")["status"] == "interrupted"
     assert read_manifest("out.png")["steps"] >= 10
     assert "interrupted" in err
