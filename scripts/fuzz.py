@@ -34,6 +34,7 @@ from typing import Any
 from unittest import mock
 
 import h5py
+import jax
 import numpy as np
 
 from jaxstyle.backbones import VGG
@@ -47,6 +48,7 @@ from jaxstyle.sweeps.plan import Lane
 from jaxstyle.transfer.recipe import Recipe, Stage
 from jaxstyle.weights.store import read_weights, write_weights
 
+SLOW_SECONDS = 15
 CASE_SECONDS, CPU_SECONDS = 300, 60  # a machine may have much else to do
 HOSTILE = [
     None,
@@ -489,9 +491,13 @@ def fuzz(cases: int, seconds: float, seed: int, only: str = "") -> tuple[Counter
         with tempfile.TemporaryDirectory() as folder:
             place = Place(Path(folder))
             arguments = kind(rng, place)
+            started = time.monotonic()
             if problem := attempt(arguments, place):
                 failures.append(f"case {number} ({kind.__name__}): {arguments!r}\n    {problem}")
         counts[kind.__name__] += 1
+        if time.monotonic() - started > SLOW_SECONDS:
+            seconds = time.monotonic() - started
+            print(f"case {number} ({kind.__name__}) took {seconds:.0f} s: {arguments}", flush=True)
     return counts, failures
 
 
@@ -503,6 +509,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", choices=["", *(kind.__name__ for kind in KINDS)])
     asked = parser.parse_args()
+    os.environ["JAXSTYLE_OPS"] = "reference"  # plain operations, which compile fast
+    jax.config.update("jax_disable_most_optimizations", True)
     began = time.monotonic()
     counts, failures = fuzz(asked.cases, asked.seconds, asked.seed, asked.only)
     print("\n".join(failures), flush=True)

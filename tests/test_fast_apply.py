@@ -270,9 +270,3 @@ def test_stablehlo_is_read_back_equal(tmp_path):
         exported(made(), shares(made()), tmp_path / "m.stablehlo", overwrite=False)
     with pytest.raises(JaxstyleError, match="unknown kind of program"):
         exported(made(), shares(made()), tmp_path / "m.pb")
-
-
-def test_onnx_is_read_back_equal(tmp_path):
-    pytest.importorskip("jax2onnx")
-    pytest.importorskip("onnxruntime")
-    assert exported(made(), shares(made(), {"wave": 1.0}), tmp_path / "m.onnx") <= 1e-4

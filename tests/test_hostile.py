@@ -276,7 +276,7 @@ def test_what_is_missing_is_listed(record, tmp_path, capsys):
     (["stylize", "a", "b", "--stle-weight", "3"], "did you mean --style-weight?"),
     (["stylize", "a", "b", "--presicion", "bfloat16"], "did you mean --precision?"),
     (["stylize", "a", "b", "--terms.stile.weight", "3"], "did you mean 'style'?"),
-    (["stylize", "a", "b", "--size", "0"], "size takes a number of pixels from 1"),
+    (["stylize", "a", "b", "--size", "0"], "size takes at least 1"),
     (["stylize", "a", "b", "--size", "99999999999999999999"], "size takes"),
     (["stylize", "a", "b", "--seed", "99999999999999999999"], "too large"),
     (["sweep", "a", "b", "-o", "c", "--seeds", "1000000000"], "--seeds takes"),

@@ -27,8 +27,8 @@ COMMANDS = {
                              "`jaxstyle apply`."),
     "apply": ("apply.Apply", "Restyle pictures with a trained network, in milliseconds each."),
     "models": ("models.Models", "List the fast networks that `jaxstyle apply` finds by name, one per line."),
-    "export": ("export.Export", "Write a fast network for other programs: .stablehlo, .onnx, or a "
-                                ".safetensors file (half precision)."),
+    "export": ("export.Export", "Write a fast network for other programs: .stablehlo, or a .safetensors file "
+                                "(half precision)."),
     "report": ("sweep.Report", "Make the report of a sweep again from its folder, finished or not."),
     "replay": ("replay.Replay", "Make a picture again from the manifest that it carries: bit-identical on "
                                 "the same machine."),
@@ -91,9 +91,9 @@ def run(name: str, arguments: Sequence[str]) -> int:
       JaxstyleError: no such command, or whatever it raises.
     """
     if name not in COMMANDS:
-        near = get_close_matches(name, COMMANDS, 1)
-        meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
-        raise JaxstyleError(f"no command '{name}'; {meant}")
+        near = get_close_matches(name, COMMANDS, 1, 0.7)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise JaxstyleError(f"no command '{name}'; there are {', '.join(COMMANDS)}{meant}")
     from tyro.conf import FlagCreatePairsOff
 
     from jaxstyle.cli.arguments import ROOTS, setting_names, split_overrides

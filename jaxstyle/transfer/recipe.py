@@ -36,9 +36,9 @@ class Stage:
     def __post_init__(self) -> None:
         one_of("stage by", self.by, ("longer", "shorter", "area"))
         if self.size is not None and not 1 <= self.size <= MAX_SIZE:
-            raise JaxstyleError(f"size takes a number of pixels from 1 to {MAX_SIZE}, not {self.size}")
+            raise JaxstyleError(f"size takes at least 1 and at most {MAX_SIZE} pixels, not {self.size}")
         if not 1 <= self.steps <= MAX_STEPS:
-            raise JaxstyleError(f"steps takes a number from 1 to {MAX_STEPS}, not {self.steps}")
+            raise JaxstyleError(f"steps takes at least 1 and at most {MAX_STEPS}, not {self.steps}")
 
 
 @pytree
