@@ -13,6 +13,7 @@ from rich.console import Console
 
 from jaxstyle.cli.job import Job, state_folder
 from jaxstyle.cli.render import render
+from jaxstyle.cli.terminal import marked
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.decode import opened
 from jaxstyle.images.folder import is_picture
@@ -87,7 +88,7 @@ def render_many(photos: Sequence[Path], folder: Path, job: Callable[[Path, Path]
     failed = 0
     for number, photo in enumerate(photos, 1):
         output = outputs[photo]
-        console.print(f"[bold]{number}/{len(photos)}[/] {photo} → {output}", highlight=False, soft_wrap=True)
+        console.print(marked(f"{number}/{len(photos)}", "bold", f"{photo} → {output}"))
         try:
             given = job(photo, output)
             if output.exists() and not force and made_so(output, given):
@@ -100,7 +101,7 @@ def render_many(photos: Sequence[Path], folder: Path, job: Callable[[Path, Path]
             raise
         except JaxstyleError as error:
             failed += 1
-            console.print(f"[red]passed over:[/] {error}", highlight=False, soft_wrap=True)
+            console.print(marked("passed over:", "red", error))
     if failed:
         console.print(f"{failed} of {len(photos)} photos could not be painted")
     return FAILED if failed else 0
