@@ -38,9 +38,8 @@ def write_whole(path: str | os.PathLike, data: bytes, overwrite: bool = True) ->
 
 
 def exists_already(path: str | os.PathLike) -> JaxstyleError:
-    return JaxstyleError(
-        f"{path}: exists already; choose another name or allow overwriting (--force)"
-    )
+    """What to raise where a file must not be overwritten."""
+    return JaxstyleError(f"{path}: exists already; choose another name or allow overwriting", "force")
 
 
 def _rename_new(temporary: Path, target: Path) -> None:

@@ -36,10 +36,6 @@ def pytree(cls: type[T]) -> type[T]:
     return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True, kw_only=True)(cls))
 
 
-def is_static(field: dataclasses.Field) -> bool:
-    return bool(field.metadata.get("static"))
-
-
 def children(node: Any) -> dict[str, Any]:
     """Named children of a pytree dataclass, mapping or sequence; empty for anything else."""
     if dataclasses.is_dataclass(node) and not isinstance(node, type):

@@ -171,7 +171,7 @@ def test_unknown_architectures_layers_and_attributes_are_named():
         weights.with_network(pooling="mean")
     with pytest.raises(JaxstyleError, match="unknown border 'wrap'"):
         backbones.build("alexnet", {"border": "wrap"})
-    with pytest.raises(JaxstyleError, match="'googlenet' cannot be built with"):
+    with pytest.raises(JaxstyleError, match="'googlenet' has no 'widths'"):
         backbones.build("googlenet", {"widths": 3})
     assert weights.with_network(pooling="average").network.pooling == "average"
 

@@ -144,7 +144,7 @@ def test_bad_pictures_give_one_line_and_exit_2(place, capsys):
     (("-o", "no/folder/out.png"), "folder"),
     (("-o", "out.bmp"), "out.bmp"),
     (("--size", "6"), "too small"),
-    (("--size", "0"), "at least 1"),
+    (("--size", "0"), "from 1 to 65535, not 0"),
     (("--every", "0"), "--every"),
     (("--start", "none.png"), "none.png"),
     (("--precision", "float16"), "float16"),
@@ -209,7 +209,8 @@ def test_interrupt_saves_the_best_so_far_and_exits_130(place):
     process = start_long_run()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
-    assert process.returncode == 130 and "Traceback" not in err
+    assert process.returncode == 130 and "Traceback" not in err, err
+    assert Path("out.png").exists(), err
     assert read_manifest("out.png")["status"] == "interrupted"
     assert read_manifest("out.png")["steps"] >= 10
     assert "interrupted" in err

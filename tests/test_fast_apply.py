@@ -237,7 +237,7 @@ def test_the_command_restyles_a_folder_and_leaves_out_what_is_broken(tmp_path, c
     expected = restyled(made(), load(tmp_path / "in" / "a.png"), plain(blend=share))
     np.testing.assert_allclose(load(out / "a.png"), expected, atol=0.6 / 255)
     assert main(["apply", model, folder, "-o", str(out)]) == 2
-    assert "exists already; add --force" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
     (tmp_path / "in" / "c.png").write_bytes(b"broken")
     assert main(["apply", model, folder, "-o", str(out), "--force"]) == 2
     said = capsys.readouterr().err
@@ -270,9 +270,3 @@ def test_stablehlo_is_read_back_equal(tmp_path):
         exported(made(), shares(made()), tmp_path / "m.stablehlo", overwrite=False)
     with pytest.raises(JaxstyleError, match="unknown kind of program"):
         exported(made(), shares(made()), tmp_path / "m.pb")
-
-
-def test_onnx_is_read_back_equal(tmp_path):
-    pytest.importorskip("jax2onnx")
-    pytest.importorskip("onnxruntime")
-    assert exported(made(), shares(made(), {"wave": 1.0}), tmp_path / "m.onnx") <= 1e-4

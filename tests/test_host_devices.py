@@ -51,4 +51,4 @@ def test_lanes_on_several_devices_are_those_of_one(tmp_path, monkeypatch, capfd)
         np.testing.assert_array_equal(np.asarray(Image.open(four / "image.png")),
                                       np.asarray(Image.open(one / "image.png")))
     assert main(command(inputs, tmp_path / "none", "--host-devices", "99")) == 2
-    assert "--host-devices 99: JAX already runs" in capfd.readouterr().err.replace("\n", " ")
+    assert "99 devices were asked for, but JAX already runs" in capfd.readouterr().err.replace("\n", " ")

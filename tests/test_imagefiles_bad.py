@@ -34,7 +34,8 @@ def refused(path, match):
         with pytest.raises(JaxstyleError, match=match) as caught:
             function(path)
         message = str(caught.value)
-        assert message.startswith(f"{path}: ") and "\n" not in message
+        shown = str(path).replace("\0", "\\x00")
+        assert message.startswith(f"{shown}: ") and "\n" not in message
 
 
 def test_what_is_no_picture(tmp_path):

@@ -181,7 +181,7 @@ def test_overwriting(tmp_path):
     path = tmp_path / "a.png"
     images.save(path, IMAGE, overwrite=False)
     before = path.read_bytes()
-    with pytest.raises(JaxstyleError, match=r"exists already; .*--force"):
+    with pytest.raises(JaxstyleError, match=r"exists already; .*allow overwriting"):
         images.save(path, 1 - IMAGE, overwrite=False)
     assert path.read_bytes() == before
     images.save(path, 1 - IMAGE)

@@ -15,7 +15,10 @@ from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses import (
     TERMS,
     Content,
+    Dream,
     Gram,
+    GuidedGram,
+    Matting,
     Neighbours,
     Patches,
     Pixel,
@@ -40,8 +43,8 @@ F = RNG.normal(size=(5, 7, 4))
 P = RNG.normal(size=(5, 7, 4))
 STYLE = RNG.normal(size=(3, 6, 4))
 LAYERS = ("a", "b")
-ELSEWHERE = {Neighbours, Splitting, RelaxedTransport, SelfSimilarity}
-"""Terms that look at more than the reference images; see test_losses_neighbours, test_losses_transport."""
+ELSEWHERE = {Dream, GuidedGram, Matting, Neighbours, RelaxedTransport, SelfSimilarity, Splitting}
+"""Terms that look at more than the reference images; see the tests of each."""
 
 pytestmark = pytest.mark.usefixtures("x64")
 

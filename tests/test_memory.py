@@ -64,7 +64,7 @@ def test_sizes(text, size):
 
 @pytest.mark.parametrize("text", ["", "much", "-2GB", "0", "2 GB 3", "1TB"])
 def test_bad_sizes(text):
-    with pytest.raises(JaxstyleError, match="--max-memory takes a size such as"):
+    with pytest.raises(JaxstyleError, match="limited to a size such as"):
         parse_size(text)
 
 
@@ -123,7 +123,7 @@ def test_fitting_takes_the_first_that_fits():
         recipe, {"rows": 32, "solver.history": 3})))
     assert (least.rows, least.solver.history) == (32, 3)
     assert floor < needed < whole
-    with pytest.raises(JaxstyleError, match=r"at least .* MiB more than .* smaller --size"):
+    with pytest.raises(JaxstyleError, match=r"at least .* MiB more than .* smaller size"):
         fitting(weights, references, recipe, floor - 2**20)
 
 

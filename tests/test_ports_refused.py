@@ -134,7 +134,7 @@ def test_unknown_choices(narrow, tmp_path):
     assert "unknown input convention 'bgr'" in refusal(source, convention="bgr")
     assert "unknown border 'wrap'" in refusal(source, border="wrap")
     source = write_npz(tmp_path / "net.npz", {"conv1_1": narrow["conv1_1"]})
-    assert "say --arch" in refusal(source)
+    assert "say which of" in refusal(source)
     assert "cannot be read" in refusal(tmp_path / "absent.npz")
     (tmp_path / "text.pth").write_text("<html>not found</html>")
     assert "not a weights file of a known format" in refusal(tmp_path / "text.pth")
@@ -160,7 +160,7 @@ def test_every_truncation_is_one_clear_line(narrow, tmp_path):
 
 
 def test_a_file_that_crashes_its_library_is_one_line_too(tmp_path):
-    """With byte 320 turned over, SciPy's compiled reader ends in a segmentation fault."""
+    """Byte 320 turned over once took SciPy's compiled reader to a segmentation fault."""
     write_matconvnet(tmp_path / "net.mat", random_layers(VGG(blocks=((3, 3), (4, 4)))), old=False)
     content = bytearray((tmp_path / "net.mat").read_bytes())
     content[320] ^= 0xFF

@@ -63,7 +63,7 @@ def _check_vgg(network: VGG) -> None:
         raise JaxstyleError(f"a VGG has 1 to 7 blocks of layers, {MAX_LAYERS} in all at most")
     if min(widths) < 1 or max(widths) > MAX_WIDTH:
         raise JaxstyleError(f"a layer has 1 to {MAX_WIDTH} channels, not {min(widths)} to {max(widths)}")
-    known = VGG(blocks=network.blocks).layers
+    known = VGG(blocks=network.blocks, aux=network.aux).layers
     if unknown := {network.last, *dict(network.aux)} - {"", *known}:
         raise JaxstyleError(f"a VGG of these blocks has no layer '{min(unknown)}'")
 

@@ -52,7 +52,7 @@ def collect(
     while missing:
         name, x = next(steps)
         if 0 in x.shape:
-            raise JaxstyleError(f"the image is too small for layer {name}; use a larger --size")
+            raise JaxstyleError(f"the image is too small for layer {name}; use a larger one", "size")
         if name in missing:
             found[name] = x
             missing.remove(name)

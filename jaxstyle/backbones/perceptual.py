@@ -69,7 +69,7 @@ class Weights:
             if 0 in feature.shape:
                 raise JaxstyleError(
                     f"an image of {image.shape[1]}×{image.shape[0]} pixels is too small for layer "
-                    f"{layer}; use a larger --size"
+                    f"{layer}; use a larger one", "size"
                 )
         return found
 

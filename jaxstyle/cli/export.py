@@ -19,7 +19,7 @@ from jaxstyle.fast.shelf import find_model
 
 @dataclass(frozen=True)
 class Export:
-    """Write a fast network for other programs: .stablehlo, .onnx, or a .safetensors file (half precision)."""
+    """Write a fast network for other programs: .stablehlo, or a .safetensors file (half precision)."""
 
     model: Annotated[str, Positional, arg(metavar="MODEL")]
     """A name from `jaxstyle models`, a model's folder, or a .safetensors file."""

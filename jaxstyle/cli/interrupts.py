@@ -105,7 +105,7 @@ def end(code: int) -> None:
 
 @contextmanager
 def _nothing(found: Interrupted | None = None) -> Iterator[Interrupted]:
-    yield found or Interrupted()
+    yield Interrupted() if found is None else found
 
 
 @contextmanager

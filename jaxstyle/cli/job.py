@@ -10,6 +10,7 @@ from pathlib import Path
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.cli.preview import Live
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.images.folder import is_picture
 from jaxstyle.reading import shown as shortened
 from jaxstyle.references import References
 from jaxstyle.runs.manifest import Files
@@ -68,7 +69,7 @@ def check_output(path: Path, force: bool, snapshots: Sequence[Path] = (), resume
       JaxstyleError: the file (or the state of an interrupted run) exists and `force` is not set, its folder
         is missing, or its type is unknown.
     """
-    if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"):
+    if not is_picture(path):
         raise JaxstyleError(f"{path}: cannot write this kind of file; use .png, .jpg, .webp or .tiff")
     if len(os.fsencode(path.name)) > LONGEST_NAME:
         raise JaxstyleError(f"{shortened(path)}: this name is longer than {LONGEST_NAME} bytes")

@@ -27,8 +27,8 @@ COMMANDS = {
                              "`jaxstyle apply`."),
     "apply": ("apply.Apply", "Restyle pictures with a trained network, in milliseconds each."),
     "models": ("models.Models", "List the fast networks that `jaxstyle apply` finds by name, one per line."),
-    "export": ("export.Export", "Write a fast network for other programs: .stablehlo, .onnx, or a "
-                                ".safetensors file (half precision)."),
+    "export": ("export.Export", "Write a fast network for other programs: .stablehlo, or a .safetensors file "
+                                "(half precision)."),
     "report": ("sweep.Report", "Make the report of a sweep again from its folder, finished or not."),
     "replay": ("replay.Replay", "Make a picture again from the manifest that it carries: bit-identical on "
                                 "the same machine."),
@@ -47,10 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code: 0, 2 for an error of the user's, 130 if interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] in (["--version"], ["-V"]):
-        print(f"jaxstyle {metadata.version('jaxstyle')}")
+        sys.stdout.write(f"jaxstyle {metadata.version('jaxstyle')}\n")
         return 0
     if not given or given[0] in ("--help", "-h"):
-        print(overview(), file=sys.stdout if given else sys.stderr)
+        (sys.stdout if given else sys.stderr).write(f"{overview()}\n")
         return 0 if given else 2
     with heeded(deadline=arguments is None) as interrupted:
         code = answered(given)
@@ -66,11 +66,12 @@ def answered(given: Sequence[str]) -> int:
     except JaxstyleError as error:
         from jaxstyle.cli.terminal import marked, terminal
 
-        terminal().print(marked("error:", "red", error))
+        flags = ", ".join(f"--{field.replace('_', '-')}" for field in error.fields)
+        terminal().print(marked("error:", "red", f"{error} ({flags})" if flags else error))
         return 2
     except KeyboardInterrupt:
         # The console may be what is still being imported.
-        print("interrupted; nothing was written", file=sys.stderr)
+        sys.stderr.write("interrupted; nothing was written\n")
         return INTERRUPTED
 
 

@@ -81,14 +81,20 @@ def render_many(photos: Sequence[Path], folder: Path, job: Callable[[Path, Path]
       JaxstyleError: the folder cannot be made, or a picture that is there was made otherwise.
     """
     outputs = outputs_for(photos, folder)
+    if not folder.absolute().parent.is_dir():
+        raise JaxstyleError(f"{folder}: the folder that it is to be in does not exist")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
     except OSError as error:
         raise JaxstyleError(f"{folder}: cannot be the folder for the pictures ({error.strerror})") from None
     failed = 0
     for number, photo in enumerate(photos, 1):
         output = outputs[photo]
+<<<<<<< HEAD
         console.print(marked(f"{number}/{len(photos)}", "bold", f"{photo} → {output}"))
+=======
+        console.print(f"{number}/{len(photos)} {photo} → {output}")
+>>>>>>> main
         try:
             given = job(photo, output)
             if output.exists() and not force and made_so(output, given):

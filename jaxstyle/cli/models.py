@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -23,11 +24,12 @@ class Models:
             try:
                 card = read_card(path)
             except JaxstyleError as error:
-                print(f"{name}  cannot be read: {error}")
+                sys.stdout.write(f"{name}  cannot be read: {error}\n")
                 continue
             sample = path.parent / card.sample if card.sample else ""
-            print(f"{name}  {len(card.styles)} styles: {', '.join(card.styles)}  {card.steps} steps  "
-                  f"licence: {card.licence or 'not stated'}  sample: {sample or 'none'}")
+            sys.stdout.write(f"{name}  {len(card.styles)} styles: {', '.join(card.styles)}  "
+                             f"{card.steps} steps  licence: {card.licence or 'not stated'}  "
+                             f"sample: {sample or 'none'}\n")
         if not found:
             console.print(f"no models in {', '.join(map(str, shelves()))}; `jaxstyle train` makes one",
                           highlight=False, soft_wrap=True)

@@ -119,7 +119,7 @@ class Stylize:
 
     def run(self, settings: Settings, console: Console) -> int:
         """Make the picture, or one of each photo."""
-        if self.start_from is not None:
+        if self.start_from is not None and not is_many(self.content):
             return replace_fields(self, start=self.network_start(), start_from=None).run(settings, console)
         if self.every is not None and self.every < 1:
             raise JaxstyleError("--every takes a number of steps of at least 1")
@@ -139,8 +139,8 @@ class Stylize:
         """Make a picture of each photo."""
         photos = photos_in(self.content)
         self.check_painting(recipe, self.files(photos[0]))
-        if self.preview is not None or self.every is not None or self.start is not None:
-            raise JaxstyleError("--preview, --every and --start are for one photo, not for many")
+        if any(given is not None for given in (self.preview, self.every, self.start, self.start_from)):
+            raise JaxstyleError("--preview, --every, --start and --start-from are for one photo alone")
 
         def job(photo: Path, output: Path) -> Job:
             return self.job(recipe, self.files(photo), output, console)

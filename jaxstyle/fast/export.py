@@ -1,4 +1,4 @@
-"""A model as a program of other systems: StableHLO, and ONNX; read back in another process and compared."""
+"""A model as a program of other systems: StableHLO, read back in another process and compared."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, export
 
-from jaxstyle.atomic import write_whole
+from jaxstyle.atomic import exists_already, write_whole
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.fast.model import Model
 from jaxstyle.fast.network import MULTIPLE, transformed
@@ -30,13 +30,6 @@ from jax import export
 program = export.deserialize(bytearray(pathlib.Path(sys.argv[1]).read_bytes()))
 for path in sorted(pathlib.Path(sys.argv[2]).glob("in-*.npy")):
     np.save(path.with_name(path.name.replace("in-", "out-")), np.asarray(program.call(np.load(path))))
-""",
-    ".onnx": """
-import sys, pathlib, numpy as np, onnxruntime
-session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
-name = session.get_inputs()[0].name
-for path in sorted(pathlib.Path(sys.argv[2]).glob("in-*.npy")):
-    np.save(path.with_name(path.name.replace("in-", "out-")), session.run(None, {name: np.load(path)})[0])
 """,
 }
 
@@ -56,9 +49,9 @@ def exported(model: Model, share: Array, path: str | os.PathLike, overwrite: boo
     if path.suffix not in READERS:
         raise JaxstyleError(f"{path}: unknown kind of program; use {' or '.join(READERS)}")
     if path.exists() and not overwrite:
-        raise JaxstyleError(f"{path}: exists already; choose another name or allow overwriting (--force)")
+        raise exists_already(path)
     run = _program(model, share)
-    data = _stablehlo(run) if path.suffix == ".stablehlo" else _onnx(run)
+    data = _stablehlo(run)
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / path.name
         trial.write_bytes(data)
@@ -101,16 +94,6 @@ def _stablehlo(run: Any) -> bytes:
     h, w = export.symbolic_shape("h, w", constraints=("h >= 4", "w >= 4"))
     shape = jax.ShapeDtypeStruct((MULTIPLE * h, MULTIPLE * w, 3), jnp.float32)
     return bytes(export.export(jax.jit(_plain(run)), platforms=("cpu", "cuda", "tpu"))(shape).serialize())
-
-
-def _onnx(run: Any) -> bytes:
-    try:
-        import jax2onnx
-        import onnxruntime  # noqa: F401
-    except ImportError as error:
-        raise JaxstyleError(f"ONNX needs {error.name}: pip install 'jaxstyle[export]'") from None
-    model = jax2onnx.to_onnx(_plain(run), [(f"{MULTIPLE}*h", f"{MULTIPLE}*w", 3)])
-    return model.SerializeToString()
 
 
 def compared(run: Any, path: Path, folder: Path) -> float:

@@ -263,7 +263,7 @@ def _read_folder(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
 
         with ocp.StandardCheckpointer() as checkpointer:
             tree = checkpointer.restore(path.absolute() / PARAMETERS)
-    except Exception as error:  # damaged arrays make Orbax raise nearly any type
+    except Exception as error:  # noqa: BLE001  damaged arrays make Orbax raise nearly any type
         raise JaxstyleError(f"{path}: its {PARAMETERS} cannot be read ({_first_line(error)}); get it "
                             "again") from None
     return header, {name: np.asarray(value) for name, value in flatten_dict(tree, sep="/").items()}

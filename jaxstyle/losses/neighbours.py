@@ -63,7 +63,7 @@ def neighbour_loss(columns: Array, target: Array) -> Array:
 def centred_key(x: Array, mean: Array, semantic: Array | None, gamma: Any) -> Array:
     """What is matched: `[n, D]` less `mean`, made unit vectors; with a map `[n, M]` beside its unit vectors
     times √γ, so that scores are cos(features) + γ · cos(map)."""
-    parts = [unit(x - mean)]
+    parts = [unit(x - mean[None])]
     if semantic is not None:
         parts.append(jnp.sqrt(jnp.asarray(gamma, x.dtype)) * unit(semantic))
     return jnp.concatenate(parts, axis=-1)
@@ -214,7 +214,7 @@ def flat(x: Array) -> Array:
 def splitting_loss(features: Array, style: Array) -> Array:
     """Mean cosine distance of `features` `[n, C]` to their nearest neighbours in `style` `[m, C]`, both less
     their own means (Kolkin et al. 2022, §3.5). The neighbours are found anew, without a gradient."""
-    here, there = unit(features - features.mean(axis=0)), unit(style - style.mean(axis=0))
+    here, there = (unit(x - x.mean(axis=0, keepdims=True)) for x in (features, style))
     index, _ = ops.nearest(here, there)
     return jnp.mean(1 - jnp.sum(here * lax.stop_gradient(there[index]), axis=-1))
 

@@ -123,7 +123,7 @@ class Patches:
         for feature in (f for copies in features for f in copies):
             if min(feature.shape[:2]) < self.size:
                 raise JaxstyleError(f"a style image is too small for patches of {self.size}×{self.size} "
-                                    "features; use a larger --size")
+                                    "features; use a larger size", "size")
         semantic = [[None if m is None else pooled(m, f.shape[0], f.shape[1]) for m, f in zip(*pair)]
                     for pair in zip(maps, features)]
         own = [copies[0] for copies in features]
@@ -165,7 +165,7 @@ class Patches:
         height, width, channels = features.shape
         if min(height, width) < self.size:
             raise JaxstyleError(f"the image is too small for patches of {self.size}×{self.size} features; "
-                                "use a larger --size")
+                                "use a larger size", "size")
         semantic = None if target["map"] is None else pooled(target["map"], height, width)
         seen = lax.stop_gradient(features)
         if target["photo"] is not None:

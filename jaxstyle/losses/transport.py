@@ -51,7 +51,7 @@ def moment_distance(x: Array, y: Array) -> Array:
     """|μx − μy|₁ / D + |Σx − Σy|₁ / D² of two sets `[n, D]` and `[m, D]` (Kolkin et al. 2019, equation 7)."""
     def moments(z: Array) -> tuple[Array, Array]:
         mean = z.mean(axis=0)
-        centred = z - mean
+        centred = z - mean[None]
         return mean, jnp.matmul(centred.T, centred, precision=lax.Precision.HIGHEST) / (z.shape[0] - 1)
 
     (mean_x, covariance_x), (mean_y, covariance_y) = moments(x), moments(y)

@@ -76,6 +76,7 @@ def distances(weights: Weights, references: References, image: Array, content_la
 
 
 def mean(values: Sequence[Array]) -> Array:
+    """Of some scalars."""
     return sum(values, start=jnp.zeros(())) / len(values)
 
 

@@ -59,7 +59,7 @@ def best_patches(x: Array, style: Array, grid: Grid, offset: Array | None = None
         down = lax.optimization_barrier(sum(
             pick(products[i:i + tall:stride], 2, i, grid.style_rows) for i in range(size)))
         scores = sum(pick(pick(down, 1, j, grid.columns), 3, j, grid.style_columns) for j in range(size))
-        scores = scores if inverse is None else scores * inverse
+        scores = scores if inverse is None else scores * inverse[None, None]
         if norms is not None:
             scores = scores / lax.dynamic_slice_in_dim(norms, first, count)[:, :, None, None]
         scores = lax.optimization_barrier(scores)
@@ -68,7 +68,7 @@ def best_patches(x: Array, style: Array, grid: Grid, offset: Array | None = None
             real = (first + jnp.arange(count) < len(grid.rows))[:, None, None, None]
             peaks = jnp.max(jnp.where(real, scores, -jnp.inf), axis=(0, 1))
         if offset is not None:
-            scores = lax.optimization_barrier(scores + offset)
+            scores = lax.optimization_barrier(scores + offset[None, None])
         return *_best(scores), peaks
 
     columns = len(grid.columns)

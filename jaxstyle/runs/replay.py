@@ -32,10 +32,14 @@ def recipe_from_json(data: Any) -> Recipe:
     if too_deep([data]):
         raise JaxstyleError("recipe: is nested too deep")
     recipe = from_json(data, (Recipe, Stage, Start, *CANVASES, *CONTROLS, *TERMS, *SOLVERS))
-    parts = {"solver": (recipe.solver, SOLVERS), "canvas": (recipe.canvas, CANVASES),
+    parts: dict[str, tuple[Any, Any]] = {
+             "solver": (recipe.solver, SOLVERS), "canvas": (recipe.canvas, CANVASES),
              "start": (recipe.start, (Start,)),
              **{f"stages.{i}": (stage, (Stage,)) for i, stage in enumerate(recipe.stages)},
              **{f"terms.{name}": (term, TERMS) for name, term in recipe.terms.items()}}
+    for name in ("colors", "smoothing"):
+        if getattr(recipe, name) is not None:
+            parts[name] = (getattr(recipe, name), CONTROLS)
     for path, (part, kinds) in parts.items():
         if not isinstance(part, tuple(kinds)):
             raise JaxstyleError(f"{path}: is not one of {', '.join(kind.__name__ for kind in kinds)}")

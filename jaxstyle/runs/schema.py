@@ -39,6 +39,11 @@ class Inputs(TypedDict):
     start: NotRequired[Input | None]
     content_map: NotRequired[Input | None]
     style_maps: NotRequired[list[Input]]
+    regions: NotRequired[list[Input | None]]
+    style_regions: NotRequired[list[Input | None]]
+    content_mask: NotRequired[Input | None]
+    strength_mask: NotRequired[Input | None]
+    feather: NotRequired[Annotated[float, Meta(ge=0, le=1)]]
 
 
 class Network(TypedDict):
@@ -76,6 +81,7 @@ class LaneManifest(Manifest):
     loss: NotRequired[Number]
     parts: NotRequired[dict[Short, Number]]
     distances: NotRequired[dict[Short, Number]]
+    distortion: NotRequired[Number]
     judge: NotRequired[Network]
     reason: NotRequired[Short]
 

@@ -34,13 +34,13 @@ def with_maps(files: Mapping[str, Mapping[str, Files]], content_map: Path | None
       JaxstyleError: several photos, or a map is missing.
     """
     if len(files) > 1 or content_map is None:
-        raise JaxstyleError("maps go with one photo: give --content-map MAP and --style-map MAP …, one for "
-                            "each painting")
+        raise JaxstyleError("maps go with one photo: give a map of it, and one of each painting",
+                            "content_map", "style_map")
 
     def mapped(given: Files) -> Files:
         for style in given.styles:
             if style not in style_maps:
-                raise JaxstyleError(f"{style}: has no map; give one --style-map for each painting, in order")
+                raise JaxstyleError(f"{style}: has no map; give one for each painting, in order", "style_map")
         return replace(given, {"content_map": str(content_map),
                                "style_maps": tuple(str(style_maps[style]) for style in given.styles)})
 

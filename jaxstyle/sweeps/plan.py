@@ -102,7 +102,7 @@ def zipped(axes: Sequence[Axis]) -> Axis:
     """
     if len({len(axis.points) for axis in axes}) > 1:
         lengths = ", ".join(f"{axis.name} {len(axis.points)}" for axis in axes)
-        raise JaxstyleError(f"--zip needs as many values for each path, but got {lengths}")
+        raise JaxstyleError(f"paths that change together need as many values each, but got {lengths}", "zip")
     points = tuple(
         Point(" · ".join(point.label for point in together),
               {path: text for point in together for path, text in point.changes.items()})
@@ -138,7 +138,7 @@ def plan(
     used = [path for axis in axes for path in axis.points[0].changes]
     if len(used) != len(set(used)):
         twice = next(path for path in used if used.count(path) > 1)
-        raise JaxstyleError(f"'{twice}' is varied twice; give all its values in one --vary")
+        raise JaxstyleError(f"'{twice}' is varied twice; give all its values at once", "vary")
     if (count := math.prod(len(axis.points) for axis in axes) * sum(map(len, files.values()))) > MAX_LANES:
         raise JaxstyleError(f"{count:,} lanes are more than a sweep can have ({MAX_LANES:,})")
     lanes = []

@@ -42,7 +42,8 @@ def parse_size(text: str) -> int:
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]I?)?B?\s*", text.upper())
     size = int(float(found[1]) * UNITS[found[2] or ""]) if found else 0
     if not size:
-        raise JaxstyleError(f"--max-memory takes a size such as 800MB, 2GB or 1.5GiB, not '{text}'")
+        raise JaxstyleError(f"memory is limited to a size such as 800MB, 2GB or 1.5GiB, not '{text}'",
+                            "max_memory")
     return size
 
 
@@ -180,7 +181,8 @@ def does_not_fit(needed: int, budget: int) -> JaxstyleError:
     """Says by how much."""
     left, more = max(0, budget), needed - max(0, budget)
     return JaxstyleError(f"this needs at least {mebibytes(needed)}, {mebibytes(more)} more than the "
-                         f"{mebibytes(left)} that are left for it; use a smaller --size, or allow more")
+                         f"{mebibytes(left)} that are left for it; use a smaller size, or allow more", "size",
+                         "max_memory")
 
 
 def changes(before: Recipe, after: Recipe) -> str:

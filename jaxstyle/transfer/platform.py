@@ -25,15 +25,16 @@ def use_host_devices(count: int | None = None) -> None:
       JaxstyleError: not a positive number, or JAX has computed something already.
     """
     if count is not None and count < 1:
-        raise JaxstyleError("--host-devices takes a number of at least 1")
+        raise JaxstyleError("a CPU counts as at least 1 device", "host_devices")
     if count is None and FLAG in os.environ.get("XLA_FLAGS", ""):
         return
     try:
         jax.config.update("jax_num_cpu_devices", min(PAYING, os.cpu_count() or 1) if count is None else count)
     except RuntimeError:
         if count is not None:
-            raise JaxstyleError(f"--host-devices {count}: JAX already runs with {jax.local_device_count()} "
-                                "devices; start the command in a process of its own") from None
+            raise JaxstyleError(f"{count} devices were asked for, but JAX already runs with "
+                                f"{jax.local_device_count()}; start the run in a process of its own",
+                                "host_devices") from None
 
 
 def use_compilation_cache() -> None:

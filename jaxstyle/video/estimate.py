@@ -80,7 +80,7 @@ def cached(folder: Path, earlier: Frame, later: Frame) -> Flows:
             backward, forward = data["backward"], data["forward"]
             if backward.shape == forward.shape == (*later.image.shape[:2], 2):
                 return backward.astype(np.float32), forward.astype(np.float32)
-    except Exception:  # whatever is wrong with a file, it can be made again
+    except Exception:  # noqa: BLE001  whatever is wrong with a file, it can be made again
         path.unlink(missing_ok=True)
     flows = estimate(earlier.image, later.image)
     buffer = io.BytesIO()

@@ -62,7 +62,7 @@ def begin(folder: Path, manifest: Mapping[str, Any], force: bool) -> int:
             return count_done(folder)
         if not force:
             state = "holds this video already, finished" if same else "holds a video with other settings"
-            raise JaxstyleError(f"{folder}: {state}; choose another name or allow overwriting (--force)")
+            raise JaxstyleError(f"{folder}: {state}; choose another name or allow overwriting", "force")
         empty(folder)
     write_manifest(folder, {**manifest, "status": RUNNING})
     return 0

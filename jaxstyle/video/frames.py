@@ -16,10 +16,10 @@ import numpy as np
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.files import load
+from jaxstyle.images.folder import FORMATS, is_picture
 from jaxstyle.video import decode
 
 T = TypeVar("T")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 AHEAD = 2
 """Frames decoded before they are asked for."""
 
@@ -109,7 +109,7 @@ def numbered(folder: Path) -> list[tuple[int, Path]]:
     Raises:
       JaxstyleError: there are none, one has no number, two have the same, or one is missing in between.
     """
-    pictures = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    pictures = sorted(path for path in folder.iterdir() if is_picture(path))
     found: dict[int, Path] = {}
     for path in pictures:
         digits = re.findall(r"\d+", path.stem)
@@ -121,7 +121,7 @@ def numbered(folder: Path) -> list[tuple[int, Path]]:
             raise JaxstyleError(f"{path}: has the same number as {found[number].name}; remove one of them")
         found[number] = path
     if not found:
-        raise JaxstyleError(f"{folder}: holds no pictures ({', '.join(SUFFIXES)})")
+        raise JaxstyleError(f"{folder}: holds no pictures ({', '.join(FORMATS)})")
     for before, after in pairwise(sorted(found)):
         if after != before + 1:
             raise JaxstyleError(f"{folder}: frame {before + 1} is missing (after {found[before].name} comes "
@@ -189,7 +189,7 @@ def ahead(items: Iterable[T], count: int = AHEAD) -> Iterator[T]:
                     break
             made.close()  # by the thread that runs it
             put(end)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  handed to the thread that waits
             put(error)
 
     thread = threading.Thread(target=work, daemon=True)

@@ -92,8 +92,8 @@ def _architecture(read: Source, path: Path, asked: str | None) -> str:
     arch = asked or guess_architecture(names, path.name)
     if arch is None:
         raise JaxstyleError(
-            f"{path}: cannot tell the architecture from its layers; say --arch with one of "
-            f"{', '.join(ARCHITECTURES)}"
+            f"{path}: cannot tell the architecture from its layers; say which of "
+            f"{', '.join(ARCHITECTURES)} it is", "arch"
         )
     if arch not in ARCHITECTURES:
         raise JaxstyleError(f"unknown architecture '{arch}'; there are {', '.join(ARCHITECTURES)}")

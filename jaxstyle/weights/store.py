@@ -151,7 +151,7 @@ def _tensor_shapes(path: Path, network: nn.Module) -> dict[str, tuple[int, ...]]
     """Name and shape of every tensor that a file of a network holds."""
     try:
         layers = backbones.parameter_shapes(network)
-    except Exception as error:  # what flax and JAX make of a network that nobody can have trained
+    except Exception as error:  # noqa: BLE001  what flax and JAX make of a network that nobody can have trained
         raise JaxstyleError(f"{path}: config: describes no network ({shown(_first_line(error))})") from None
     shapes = {"preprocess/kernel": (3, 3), "preprocess/bias": (3,)}
     for layer, shape in layers.items():

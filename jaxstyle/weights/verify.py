@@ -156,7 +156,7 @@ def _contrast(weights: Weights) -> Finding:
 
 
 def _known_file(notes: dict[str, str]) -> list[Finding]:
-    """Was the file made from one of the registry, and with the input that belongs to it?"""
+    """Whether the file was made from one of the registry, with the input that belongs to it."""
     hashes = {f"{kind}:{notes.get(f'source_{kind}')}" for kind in ("sha256", "md5")}
     for name, entry in registry().items():
         for file in entry.files:
@@ -177,7 +177,7 @@ def known_fingerprints(architecture: str) -> dict[str, np.ndarray]:
 
 
 def _known_network(weights: Weights, notes: dict[str, str]) -> list[Finding]:
-    """Do the filters of a network that we know see the input that it was trained on?"""
+    """Whether the filters of a network that we know see the input that it was trained on."""
     known = known_fingerprints(notes.get("architecture", ""))
     if not known:
         return []
@@ -187,7 +187,7 @@ def _known_network(weights: Weights, notes: dict[str, str]) -> list[Finding]:
         if match := _match(other, known):
             says = notes.get("convention", "its own")
             return [Finding("input", False, f"its filters are those of {match}, made for the input "
-                            f"'{name}', but the file says '{says}'; port it again with --convention")]
+                            f"'{name}', but the file says '{says}'; port it again with that convention")]
     return [Finding("input", True, f"its filters are not those of {', '.join(known)}: no reference")]
 
 
@@ -205,11 +205,3 @@ def must_pass(findings: list[Finding], name: str) -> None:
     """
     if failed := [finding for finding in findings if not finding.passed]:
         raise JaxstyleError(f"{name}: {failed[0].check}: {failed[0].text}")
-
-
-def fingerprint_entry(weights: Weights, architecture: str, network: str) -> str:
-    """The lines of `fingerprints.toml` for a network whose input is known to be right."""
-    per_mille = np.rint(fingerprint(weights) * 1000).astype(int).tolist()
-    return (f'[[fingerprint]]\narchitecture = "{architecture}"\nnetwork = "{network}"\n'
-            f"per_mille = {per_mille}\n")
-

@@ -49,7 +49,7 @@ def read_source(path: Path) -> Source:
         arrays = named(reader(path))
     except JaxstyleError:
         raise
-    except Exception as error:  # damaged bytes make the format libraries raise anything at all
+    except Exception as error:  # noqa: BLE001  damaged bytes make the format libraries raise anything at all
         raise JaxstyleError(f"{path}: not a complete {format} file ({_line(error)})") from None
     if not arrays:
         raise JaxstyleError(f"{path}: a {format} file without any layer parameters")

@@ -85,7 +85,7 @@ NUMPY_NAMES: dict[str, Any] = {
 }
 
 
-class RestrictedUnpickler(pickle._Unpickler):
+class RestrictedUnpickler(pickle._Unpickler):  # noqa: SLF001
     """Reads a pickle that asks for nothing but the given names.
 
     It is the interpreter's implementation in Python, because damaged pickles can crash the one in C.
