@@ -308,7 +308,8 @@ def odd_file(rng: random.Random, place: Place) -> str:
     """The name of something that is no whole picture, or of a picture with an odd name."""
     kind = rng.randrange(6)
     if kind == 0:
-        return str(place.folder / rng.choice(["fifo.png", "socket.png", "missing.png", "x" * 300, "nothing/photo.png"]))
+        names = ["fifo.png", "socket.png", "missing.png", "x" * 300, "nothing/photo.png"]
+        return str(place.folder / rng.choice(names))
     if kind == 1:
         return rng.choice(["/dev/zero", "/dev/null", "/proc/self/mem"])
     name = place.folder / rng.choice(NAMES)
