@@ -496,9 +496,8 @@ def fuzz(cases: int, seconds: float, seed: int, only: str = "") -> tuple[Counter
             if problem := attempt(arguments, place):
                 failures.append(f"case {number} ({kind.__name__}): {arguments!r}\n    {problem}")
         counts[kind.__name__] += 1
-        if time.monotonic() - started > SLOW_SECONDS:
-            seconds = time.monotonic() - started
-            print(f"case {number} ({kind.__name__}) took {seconds:.0f} s: {arguments}", flush=True)
+        if (took := time.monotonic() - started) > SLOW_SECONDS:
+            print(f"case {number} ({kind.__name__}) took {took:.0f} s: {arguments}", flush=True)
     return counts, failures
 
 
