@@ -308,7 +308,8 @@ def odd_file(rng: random.Random, place: Place) -> str:
     """The name of something that is no whole picture, or of a picture with an odd name."""
     kind = rng.randrange(6)
     if kind == 0:
-        return str(place.folder / rng.choice(["fifo.png", "socket.png", "missing.png", "x" * 300, ""]))
+        names = ["fifo.png", "socket.png", "missing.png", "x" * 300, "nothing/photo.png"]
+        return str(place.folder / rng.choice(names))
     if kind == 1:
         return rng.choice(["/dev/zero", "/dev/null", "/proc/self/mem"])
     name = place.folder / rng.choice(NAMES)
@@ -495,9 +496,8 @@ def fuzz(cases: int, seconds: float, seed: int, only: str = "") -> tuple[Counter
             if problem := attempt(arguments, place):
                 failures.append(f"case {number} ({kind.__name__}): {arguments!r}\n    {problem}")
         counts[kind.__name__] += 1
-        if time.monotonic() - started > SLOW_SECONDS:
-            seconds = time.monotonic() - started
-            print(f"case {number} ({kind.__name__}) took {seconds:.0f} s: {arguments}", flush=True)
+        if (took := time.monotonic() - started) > SLOW_SECONDS:
+            print(f"case {number} ({kind.__name__}) took {took:.0f} s: {arguments}", flush=True)
     return counts, failures
 
 

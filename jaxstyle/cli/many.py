@@ -90,7 +90,7 @@ def render_many(photos: Sequence[Path], folder: Path, job: Callable[[Path, Path]
     failed = 0
     for number, photo in enumerate(photos, 1):
         output = outputs[photo]
-        console.print(f"{number}/{len(photos)} {photo} → {output}")
+        console.print(marked(f"{number}/{len(photos)}", "bold", f"{photo} → {output}"))
         try:
             given = job(photo, output)
             if output.exists() and not force and made_so(output, given):

@@ -29,6 +29,8 @@ def override(recipe: T, settings: dict[str, str]) -> T:
 def value_from(text: str, path: str, recipe: Any) -> Any:
     """The value that a text stands for at a path of a recipe."""
     by_name = {"solver": solver_named, "colors": named_colors, "smoothing": named_smoothing}
+    if text.lower() == "none" and get(recipe, path) is None:
+        return None
     return by_name[path](text) if path in by_name else parse(text, get(recipe, path))
 
 
