@@ -307,7 +307,7 @@ def worker(*arguments, **environment):
 
 
 def finish(process):
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=1200)
     assert process.returncode == 0, output
     return output
 
