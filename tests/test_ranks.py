@@ -21,8 +21,6 @@ from jaxstyle.video.flow import disoccluded, resize_flow
 
 DEEP = VGG(blocks=((4, 4), (4, 4), (4,) * 4, (4,) * 4, (4,)), border="reflect")
 
-pytestmark = pytest.mark.xfail(reason="some programs still rely on implied ranks", strict=False)
-
 
 @pytest.fixture(autouse=True, params=["fast", "reference"])
 def strict(request, monkeypatch):
