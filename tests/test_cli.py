@@ -144,7 +144,7 @@ def test_bad_pictures_give_one_line_and_exit_2(place, capsys):
     (("-o", "no/folder/out.png"), "folder"),
     (("-o", "out.bmp"), "out.bmp"),
     (("--size", "6"), "too small"),
-    (("--size", "0"), "from 1 to 65535, not 0"),
+    (("--size", "0"), "at least 1 and at most 65535 pixels, not 0"),
     (("--every", "0"), "--every"),
     (("--start", "none.png"), "none.png"),
     (("--precision", "float16"), "float16"),

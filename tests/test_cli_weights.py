@@ -99,7 +99,7 @@ def test_errors_are_one_line(cache, capsys, tmp_path):
     for arguments, words in (
         (("fetch", "vgg18"), "no weights called 'vgg18' to fetch"),
         (("fetch", "vgg19", "--file", tmp_path / "absent.h5"), "no such file"),
-        (("port", tmp_path / "absent.h5"), "cannot be read"),
+        (("port", tmp_path / "absent.h5"), "no such file; check the name"),
         (("verify", "vgg19"), "jaxstyle weights fetch vgg19"),
     ):
         code, text = run(capsys, *arguments)

@@ -18,7 +18,7 @@ from jaxstyle.transfer.platform import use_host_devices
 
 def test_only_before_anything_was_computed():
     have = jax.local_device_count()
-    with pytest.raises(JaxstyleError, match=f"already runs with {have} device"):
+    with pytest.raises(JaxstyleError, match=f"JAX already runs with {have};"):
         use_host_devices(have + 1)
     with pytest.raises(JaxstyleError, match="at least 1"):
         use_host_devices(0)

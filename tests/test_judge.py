@@ -66,8 +66,9 @@ def test_one_network_measures_all_lanes(inputs, lanes, tmp_path):
     run(tmp_path / "run", lanes, inputs["judge"])
     judge, references = load_weights(inputs["judge"]), load_references(lanes[0].files)
     for i, record in enumerate(records_of(tmp_path / "run")):
-        assert record["judge"] == identity(judge) != record["weights"]
-        with Image.open(tmp_path / "run" / "lanes" / f"000{i}" / "image.png") as image:
+        folder = tmp_path / "run" / "lanes" / f"000{i}"
+        assert record["judge"] == identity(judge, folder) != record["weights"]
+        with Image.open(folder / "image.png") as image:
             pixels = np.asarray(image, np.float32) / 255
         assert record["distances"] == pytest.approx(
             measured(judge, references, lanes[i].recipe, pixels), rel=0.02)
@@ -111,7 +112,7 @@ def test_command_line(inputs, tmp_path, monkeypatch, compiled_programs, capfd):
             "--terms.style.layers", "relu1_1,relu2_1",
             "--terms.style.layer_weights", "0.5,0.5", "--size", "24", "--steps", "2"]
     assert main([*call, "--judge", inputs["judge"]]) == 0
-    assert records_of(tmp_path / "run")[0]["judge"]["name"] == inputs["judge"]
+    assert Path(records_of(tmp_path / "run")[0]["judge"]["name"]).name == Path(inputs["judge"]).name
     assert main([*call, "--judge", "nobody"]) == 2
     assert "no weights called 'nobody'" in capfd.readouterr().err.replace("\n", " ")
 

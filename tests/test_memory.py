@@ -178,7 +178,7 @@ def test_command_line(inputs, tmp_path, monkeypatch, capsys):
     assert "to fit" not in capsys.readouterr().err
     assert read_manifest(tmp_path / "again.png")["recipe"]["rows"] == rows
     np.testing.assert_array_equal(load(tmp_path / "again.png"), load(tmp_path / "fit.png"))
-    for bad, said in (("100kB", "more than the"), ("lots", "--max-memory takes")):
+    for bad, said in (("100kB", "more than the"), ("lots", "not 'lots' (--max-memory)")):
         assert main([*call, "-o", str(tmp_path / "no.png"), "--max-memory", bad]) == 2
         error = capsys.readouterr().err.strip().splitlines()
         assert len(error) == 1 and said in error[0]

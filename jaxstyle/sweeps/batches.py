@@ -103,11 +103,12 @@ def references_of(files: Files) -> References:
     return load_references(files)
 
 
-def batches(waiting: Sequence[Running], weights: Weights, options: Options, mesh: Mesh
-            ) -> Iterator[tuple[list[Running], Batch, Lanes | None]]:
+def batches(waiting: Sequence[Running], weights: Weights, options: Options, mesh: Mesh,
+            width: int | None = None) -> Iterator[tuple[list[Running], Batch, Lanes | None]]:
     """A group's unfinished lanes in batches; lanes interrupted at the same step go on together.
 
-    Gives the lanes, their batch, and where they go on from (None: they start anew).
+    Gives the lanes, their batch, and where they go on from (None: they start anew). Lanes of one program end
+    bit for bit alike only where that is equally wide: `width` fixes it, however few are waiting.
     """
     if not waiting:
         return
@@ -120,7 +121,7 @@ def batches(waiting: Sequence[Running], weights: Weights, options: Options, mesh
         run.history = History(**run.saved.about["history"]) if run.saved else History()
     places = [(run.saved.about["stage"], run.saved.about["step"]) if run.saved else (-1, 0)
               for run in waiting]
-    width = chosen_width(waiting, weights, options, mesh)
+    width = width or chosen_width(waiting, weights, options, mesh)
     for where in sorted(set(places), reverse=True):
         runs = [run for run, there in zip(waiting, places) if there == where]
         for i in range(0, len(runs), width):
@@ -269,7 +270,7 @@ def outcome_of(run: Running, at: Lanes, i: int, judge: Weights) -> tuple[dict[st
     if np.isfinite(image).all():
         outcome["distances"] = measured(judge, references_of(run.lane.files), run.lane.recipe, image,
                                         at.stage)
-        outcome["judge"] = identity(judge)
+        outcome["judge"] = identity(judge, run.folder)
         if (photo := references_of(run.lane.files).content) is not None:
             height, width, _ = image.shape
             outcome["distortion"] = float(distortion(image, resize_to(photo, height, width)))

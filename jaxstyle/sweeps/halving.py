@@ -15,7 +15,6 @@ A search is a sweep whose lanes end at different steps. Its plan also holds, und
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -162,15 +161,14 @@ def tune(directory: Path, lane: Lane, *, count: int = 16, seed: int = 0, title: 
     steps = rungs(lane.recipe.total_steps, count)
     runs = planned(directory, lane, weights, count, seed, steps, title, about)
     # One width for all rounds: one program for each stage, and the same numbers wherever it was interrupted.
-    width = chosen_width(runs, weights, options, mesh) // mesh.devices.size
-    options = dataclasses.replace(options, width=width)
+    width = chosen_width(runs, weights, options, mesh)
     decided = {rung.step: rung for rung in read_rungs(directory)}
     alive, made, total = tuple(range(count)), dict.fromkeys(range(count), 0), lane_steps(steps, count)
     for step in steps:
         rung, ends = decided.get(step), Ends()
         waiting = [runs[i] for i in alive if rung is None or unwritten(runs[i], rung, steps)]
         made.update(dict.fromkeys(alive if rung else (), step))
-        for some, batch, resume in batches(waiting, weights, options, mesh):
+        for some, batch, resume in batches(waiting, weights, options, mesh, width):
             for at in run_batch(some, batch, resume, options, until=step):
                 done = steps_before(batch.recipes, at.stage) + at.step
                 made.update((run.index, done) for run in some)
