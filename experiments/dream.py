@@ -10,7 +10,7 @@ bundled network is a small imitation that never learnt to tell objects apart, so
 
 from runner import Setup, run
 
-from jaxstyle.transfer.presets_controls import DREAM, DREAM_STYLE
+from jaxstyle.transfer.presets import DREAM, DREAM_STYLE
 
 
 def lanes(setup: Setup):

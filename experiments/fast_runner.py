@@ -19,14 +19,14 @@ import tyro
 from tyro.conf import arg
 
 from jaxstyle import JaxstyleError, load, load_weights, replace, save
-from jaxstyle.fast import recipes
-from jaxstyle.fast.data import gathered
-from jaxstyle.fast.folder import Plan, begin
-from jaxstyle.fast.folder import run as train_in
-from jaxstyle.fast.loop import held_out_loss, make_task
 from jaxstyle.fast.model import Card, Model, read_model
 from jaxstyle.fast.network import stylized
-from jaxstyle.fast.recipe import Training
+from jaxstyle.fast.training import recipes
+from jaxstyle.fast.training.data import gathered
+from jaxstyle.fast.training.folder import Plan, begin
+from jaxstyle.fast.training.folder import run as train_in
+from jaxstyle.fast.training.loop import held_out_loss, make_task
+from jaxstyle.fast.training.recipe import Training
 from jaxstyle.transfer.platform import use_compilation_cache
 from jaxstyle.weights.store import best_available, sha256
 

@@ -21,10 +21,10 @@ from tyro.conf import arg
 
 from jaxstyle import JaxstyleError, Recipe, References, Stage, Start, load, load_weights, resize, stylize_iter
 from jaxstyle.fast.apply import Look, pictures, prepared, restyled
-from jaxstyle.fast.data import resized
 from jaxstyle.fast.model import read_model
-from jaxstyle.fast.recipes import RELATIVE
 from jaxstyle.fast.shelf import find_model
+from jaxstyle.fast.training.data import resized
+from jaxstyle.fast.training.recipes import RELATIVE
 from jaxstyle.solvers import ArmijoLbfgs
 from jaxstyle.transfer.objective import objective, targets
 from jaxstyle.weights.store import best_available

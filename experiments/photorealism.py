@@ -11,8 +11,7 @@ painting's broad blotches stand.
 
 from runner import Setup, run
 
-from jaxstyle.transfer.presets import DEFAULT, GRAM, PATCHES
-from jaxstyle.transfer.presets_controls import PHOTO
+from jaxstyle.transfer.presets import DEFAULT, GRAM, PATCHES, PHOTO
 
 
 def lanes(setup: Setup):

@@ -29,8 +29,8 @@ from jaxstyle.sweeps.folder import INPUTS
 from jaxstyle.sweeps.plan import Lane, for_sweeps
 from jaxstyle.sweeps.runner import run_sweep
 from jaxstyle.transfer.platform import use_compilation_cache, use_host_devices
+from jaxstyle.transfer.presets.translation import translated
 from jaxstyle.transfer.recipe import Recipe
-from jaxstyle.transfer.translation import translated
 from jaxstyle.weights.store import best_available, load_weights
 
 STYLE_LAYERS = recipes.STYLE_LAYERS

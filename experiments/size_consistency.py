@@ -11,8 +11,7 @@ picture it goes on from the small result, so large shapes are the same ones.
 
 from runner import Setup, run
 
-from jaxstyle.transfer.presets import DEFAULT, with_size
-from jaxstyle.transfer.presets_controls import with_strokes
+from jaxstyle.transfer.presets import DEFAULT, with_size, with_strokes
 
 
 def lanes(setup: Setup):

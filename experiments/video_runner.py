@@ -19,14 +19,14 @@ from rich.console import Console
 from tyro.conf import arg
 
 from jaxstyle import JaxstyleError, load
-from jaxstyle.cli.terminal import marked, terminal
+from jaxstyle.cli.console.terminal import marked, terminal
 from jaxstyle.metrics.distances import measured
 from jaxstyle.references import References
 from jaxstyle.transfer.platform import use_compilation_cache
 from jaxstyle.video import folder as files
+from jaxstyle.video.files.pictures import beside, strip_indices, thumbnail, write_flicker, write_strip
 from jaxstyle.video.make import make
 from jaxstyle.video.optimise import to_float
-from jaxstyle.video.pictures import beside, strip_indices, thumbnail, write_flicker, write_strip
 from jaxstyle.video.plan import Plan, job_from
 from jaxstyle.video.recipe import VideoRecipe, named
 from jaxstyle.weights.store import best_available, load_weights

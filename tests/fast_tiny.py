@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from tiny import fast_to_compile, tiny_weights
 
-from jaxstyle.fast.data import gathered
-from jaxstyle.fast.folder import Plan, begin, run
-from jaxstyle.fast.loop import make_task
 from jaxstyle.fast.model import Card
-from jaxstyle.fast.recipe import Architecture, Training
+from jaxstyle.fast.training.data import gathered
+from jaxstyle.fast.training.folder import Plan, begin, run
+from jaxstyle.fast.training.loop import make_task
+from jaxstyle.fast.training.recipe import Architecture, Training
 from jaxstyle.images.files import save
 from jaxstyle.losses import Content, Gram, TotalVariation
 from jaxstyle.pytrees import replace

@@ -9,7 +9,7 @@ import pytest
 import scipy.linalg
 
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.ops import color
+from jaxstyle.ops.colors import spaces as color
 
 pytestmark = pytest.mark.usefixtures("x64", "quickly")
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from tiny import fast_to_compile, tiny_recipe, tiny_references, tiny_weights
 
-from jaxstyle.cli.progress import span, time_left
+from jaxstyle.cli.console.progress import span, time_left
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.files import save
 from jaxstyle.images.masks import class_masks, load_mask, load_regions
 from jaxstyle.losses import Content, Dream, GuidedGram, Matting, Neighbours, Patches, content_loss
-from jaxstyle.losses.patch_matching import Search, candidates, match_patches
-from jaxstyle.ops import color
+from jaxstyle.losses.patches.matching import Search, candidates, match_patches
+from jaxstyle.ops.colors import spaces as color
 from jaxstyle.ops.resize import resize, resize_to
 from jaxstyle.pytrees import replace, stack, to_json
 from jaxstyle.references import References
@@ -38,7 +38,7 @@ from jaxstyle.transfer.controls import (
 )
 from jaxstyle.transfer.inputs import sized
 from jaxstyle.transfer.loop import stylize, stylize_iter
-from jaxstyle.transfer.presets_controls import DREAM, with_strokes
+from jaxstyle.transfer.presets import DREAM, with_strokes
 from jaxstyle.transfer.recipe import Recipe, Stage, Start
 from jaxstyle.transfer.settings import override
 

@@ -17,13 +17,13 @@ from fast_tiny import RECIPE, picture, trained, write_photos
 from tiny import damage, fast_to_compile, tiny_weights
 
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.fast import loop, recipes
-from jaxstyle.fast.data import Photos, gathered, photo_files, split
-from jaxstyle.fast.folder import CHECKPOINTS, HISTORY, Plan, begin
-from jaxstyle.fast.loop import make_task, model_of, train_iter
 from jaxstyle.fast.model import Card, read_model
-from jaxstyle.fast.recipe import Architecture, Training
-from jaxstyle.fast.train import first_state, styles_at
+from jaxstyle.fast.training import loop, recipes
+from jaxstyle.fast.training.data import Photos, gathered, photo_files, split
+from jaxstyle.fast.training.folder import CHECKPOINTS, HISTORY, Plan, begin
+from jaxstyle.fast.training.loop import make_task, model_of, train_iter
+from jaxstyle.fast.training.recipe import Architecture, Training
+from jaxstyle.fast.training.train import first_state, styles_at
 from jaxstyle.pytrees import from_json, replace, to_json
 
 

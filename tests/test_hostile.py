@@ -22,8 +22,8 @@ import pytest
 from tiny import tiny_recipe, tiny_weights, write_inputs
 
 from jaxstyle.atomic import write_whole
+from jaxstyle.cli.console.terminal import Terminal
 from jaxstyle.cli.main import main
-from jaxstyle.cli.terminal import Terminal
 from jaxstyle.errors import JaxstyleError, printable
 from jaxstyle.images.files import load, save
 from jaxstyle.pytrees import to_json
@@ -294,7 +294,7 @@ def test_mistakes_are_one_line_with_the_remedy(words, said, capsys, monkeypatch,
 def test_a_recipe_is_printed_as_options_that_can_be_pasted(capsys):
     import shlex
 
-    from jaxstyle.cli.arguments import split_overrides
+    from jaxstyle.cli.running.arguments import split_overrides
     from jaxstyle.transfer import presets
     from jaxstyle.transfer.settings import override
 
@@ -327,7 +327,7 @@ def test_a_slice_of_the_fuzzer_finds_nothing():
 def test_a_signal_ends_a_busy_program_within_seconds(number, code):
     """The main thread is inside one long instruction, as in a compiler, and does not hear of signals."""
     program = ("import hashlib\n"
-               "from jaxstyle.cli.interrupts import heeded, last_words\n"
+               "from jaxstyle.cli.console.interrupts import heeded, last_words\n"
                "with heeded(deadline=True), last_words(lambda: print('last words', flush=True)):\n"
                "    print('busy', flush=True)\n"
                "    hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)\n")

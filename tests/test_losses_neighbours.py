@@ -23,7 +23,7 @@ from jaxstyle.losses.neighbours import (
     splitting_loss,
 )
 from jaxstyle.metrics.strength import Balance, with_strength
-from jaxstyle.ops.palette import matched_colours
+from jaxstyle.ops.colors.palette import matched_colours
 from jaxstyle.references import References
 from jaxstyle.transfer.presets import DEFAULT
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from patch_loops import evaluated, given, one_layer, patches_of, score_by_loops, term_by_loops
 
-from jaxstyle.losses.patch_copies import copy_of, variants
+from jaxstyle.losses.patches.copies import copy_of, variants
 
 RNG = np.random.default_rng(0)
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxstyle.metrics.palette import chroma_noise, palette_distance, relative_chroma_noise
-from jaxstyle.ops.palette import oklab
+from jaxstyle.ops.colors.palette import oklab
 
 
 def test_oklab_has_ottossons_values(x64):

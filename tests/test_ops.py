@@ -12,7 +12,9 @@ import pytest
 from jaxstyle import ops
 from jaxstyle.backbones import VGG
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.ops import convolution, grams, pooling, reference
+from jaxstyle.ops import grams, reference
+from jaxstyle.ops.convolution import layers as convolution
+from jaxstyle.ops.convolution import pooling
 
 BORDERS = ("zero", "reflect", "replicate")
 SIZES = ((1, 1), (2, 3), (5, 4))

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from test_ops import conv_params, normal
 
-from jaxstyle.ops import convolution, reference, winograd
+from jaxstyle.ops import reference
+from jaxstyle.ops.convolution import layers as convolution
+from jaxstyle.ops.convolution import winograd
 
 
 @pytest.mark.parametrize(("size", "pads"), [

@@ -10,9 +10,10 @@ from tiny import fast_to_compile
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses import Patches
-from jaxstyle.losses.patch_copies import rotated, upright_part
-from jaxstyle.losses.patch_energy import coverage
-from jaxstyle.losses.patch_matching import matching_key, pooled, unit
+from jaxstyle.losses.patches.copies import rotated, upright_part
+from jaxstyle.losses.patches.energy import coverage
+from jaxstyle.losses.patches.matching import matching_key, unit
+from jaxstyle.ops.masks import pooled
 from jaxstyle.references import References
 from jaxstyle.solvers import ArmijoLbfgs
 from jaxstyle.transfer.inputs import check_maps, sized

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 from tiny import tiny_recipe
 
-from jaxstyle.cli import progress
-from jaxstyle.cli.job import check_output, snapshot_path
+from jaxstyle.cli.console import progress
+from jaxstyle.cli.running.job import check_output, snapshot_path
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.sweeps.capacity import ACCELERATOR_LANES, CPU_LANES, LOCK_STEP_PIXELS, default_width, even_width
 

@@ -11,8 +11,8 @@ import pytest
 from tiny import damage, write_inputs
 
 from jaxstyle import load
-from jaxstyle.cli.keeper import Keeper
 from jaxstyle.cli.main import main
+from jaxstyle.cli.running.keeper import Keeper
 from jaxstyle.images.files import read_text
 from jaxstyle.runs.replay import read_manifest
 
@@ -39,7 +39,7 @@ def call(*options: str, out: str = "out.png") -> list[str]:
 KILLED = """
 import os, signal, sys
 from jaxstyle.cli.main import main
-from jaxstyle.cli.keeper import Keeper
+from jaxstyle.cli.running.keeper import Keeper
 from jaxstyle.transfer import loop
 loop.CHUNK_SECONDS, state = 0.0, Keeper.state
 

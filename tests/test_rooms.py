@@ -66,6 +66,11 @@ def test_the_root_holds_the_vocabulary_alone():
     assert folders <= set(ROOMS)
 
 
+def test_a_room_holds_at_most_a_dozen_files():
+    for folder in {path.parent for path in modules().values()} - {PACKAGE}:
+        assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= 12, folder
+
+
 def test_every_room_says_in_one_sentence_what_lives_there():
     for name, path in modules().items():
         if path.name == "__init__.py":

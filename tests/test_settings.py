@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxstyle.cli.arguments import ROOTS, split_overrides
+from jaxstyle.cli.running.arguments import ROOTS, split_overrides
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.pytrees import get, replace
 from jaxstyle.solvers import SOLVERS, Adam, ScipyLbfgsb

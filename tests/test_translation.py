@@ -19,8 +19,8 @@ from jaxstyle.references import References
 from jaxstyle.runs.replay import recipe_from_json
 from jaxstyle.transfer import presets
 from jaxstyle.transfer.objective import objective, targets
+from jaxstyle.transfer.presets.translation import loss_scale, translated
 from jaxstyle.transfer.recipe import Recipe
-from jaxstyle.transfer.translation import loss_scale, translated
 from jaxstyle.weights import scales
 from jaxstyle.weights.scales import OXFORD, Scale, measured_scales, recorded_scales
 from jaxstyle.weights.verify import colour_card
@@ -44,7 +44,7 @@ def quick():
 def recorded(monkeypatch):
     """As if a network of known scale had been published."""
     def record(weights):
-        monkeypatch.setattr("jaxstyle.transfer.translation.recorded_scales",
+        monkeypatch.setattr("jaxstyle.transfer.presets.translation.recorded_scales",
                             lambda name: measured_scales(weights, LAYERS))
     return record
 
@@ -132,7 +132,7 @@ def test_recipes_of_programs_name_their_network_and_keep_their_balance_on_ours(m
     assert recipe.made_for == OXFORD
     assert recipe_from_json(to_json(recipe)) == recipe
     slim = {layer: Scale(64, 4.0, 900.0) for layer in recorded_scales(OXFORD)}
-    monkeypatch.setattr("jaxstyle.transfer.translation.measured_scales",
+    monkeypatch.setattr("jaxstyle.transfer.presets.translation.measured_scales",
                         lambda weights, layers: {layer: slim[layer] for layer in layers})
     there, here = recipe.terms, translated(recipe, network()).terms
     oxford = recorded_scales(OXFORD)

@@ -11,8 +11,8 @@ from browser import MISSING, browser
 from clips import moving, write_clip
 from PIL import Image
 
-from jaxstyle.video.encode import Sound, Target, writer
-from jaxstyle.video.frames import Selection, open_source
+from jaxstyle.video.files.encode import Sound, Target, writer
+from jaxstyle.video.files.frames import Selection, open_source
 
 PAGE = """<!doctype html><body style="margin:0;background:#fff">
 <video id="v" src="out.mp4" width="128" height="96" preload="auto" muted></video>"""

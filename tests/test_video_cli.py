@@ -24,7 +24,7 @@ from jaxstyle.images.files import load
 from jaxstyle.transfer import program
 from jaxstyle.video import optimise
 from jaxstyle.video import recipe as recipes
-from jaxstyle.video.frames import Frame
+from jaxstyle.video.files.frames import Frame
 from jaxstyle.video.sequence import walk
 from jaxstyle.video.steady import paint_fast
 

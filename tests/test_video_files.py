@@ -14,9 +14,9 @@ from clips import av, decoded, moving, packets, write_clip
 from PIL import Image
 
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.video import decode
-from jaxstyle.video.encode import Sound, Target, writer
-from jaxstyle.video.frames import Selection, ahead, open_source, read
+from jaxstyle.video.files import decode
+from jaxstyle.video.files.encode import Sound, Target, writer
+from jaxstyle.video.files.frames import Selection, ahead, open_source, read
 from jaxstyle.video.sequence import behind
 
 ALL = Selection()

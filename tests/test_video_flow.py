@@ -19,9 +19,9 @@ from jaxstyle.metrics.flicker import flicker, per_second
 from jaxstyle.ops.warp import inside, warp, warp_cubic
 from jaxstyle.references import References
 from jaxstyle.video.estimate import cached, estimate, given
+from jaxstyle.video.files.frames import Frame
 from jaxstyle.video.flo import read_flo, write_flo
 from jaxstyle.video.flow import consistency, disoccluded, motion_boundaries, resize_flow, soften
-from jaxstyle.video.frames import Frame
 
 
 def looped_warp(image, flow):

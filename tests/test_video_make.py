@@ -13,7 +13,7 @@ from clips import decoded, moving, packets, write_clip
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.video import folder as files
 from jaxstyle.video.estimate import flow_source
-from jaxstyle.video.frames import Selection, open_source
+from jaxstyle.video.files.frames import Selection, open_source
 from jaxstyle.video.make import Job, make, read_recorded
 
 MANIFEST = {"format": files.FORMAT, "video": {"even": True}}

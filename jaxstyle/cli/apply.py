@@ -12,8 +12,8 @@ import numpy as np
 from rich.console import Console
 from tyro.conf import Positional, arg
 
-from jaxstyle.cli.arguments import Settings
-from jaxstyle.cli.terminal import marked
+from jaxstyle.cli.console.terminal import marked
+from jaxstyle.cli.running.arguments import Settings
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.fast.apply import Look, ahead, check_look, pictures, prepared, restyled
 from jaxstyle.fast.model import Model, read_model

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module, metadata
 
-from jaxstyle.cli.interrupts import end, heeded, last_words
+from jaxstyle.cli.console.interrupts import end, heeded, last_words
 from jaxstyle.errors import JaxstyleError
 
 COMMANDS = {
     "stylize": ("stylize.Stylize", "Paint a photo in the style of one or more paintings."),
-    "doodle": ("doodle.Doodle", "Turn a map of flat colours into a painting: every region takes after the "
+    "doodle": ("maps.Doodle", "Turn a map of flat colours into a painting: every region takes after the "
                                "same colour's in a painting."),
     "maps": ("maps.MapsCommand", "Semantic maps: check hand-made ones, or make them from the pictures."),
     "sweep": ("sweep.Sweep", "Make many pictures at once: every combination of the settings that --vary "
@@ -27,7 +27,7 @@ COMMANDS = {
                              "`jaxstyle apply`."),
     "apply": ("apply.Apply", "Restyle pictures with a trained network, in milliseconds each."),
     "models": ("models.Models", "List the fast networks that `jaxstyle apply` finds by name, one per line."),
-    "export": ("export.Export", "Write a fast network for other programs: .stablehlo, or a .safetensors file "
+    "export": ("models.Export", "Write a fast network for other programs: .stablehlo, or a .safetensors file "
                                 "(half precision)."),
     "report": ("sweep.Report", "Make the report of a sweep again from its folder, finished or not."),
     "replay": ("replay.Replay", "Make a picture again from the manifest that it carries: bit-identical on "
@@ -64,7 +64,7 @@ def answered(given: Sequence[str]) -> int:
     try:
         return run(given[0], given[1:])
     except JaxstyleError as error:
-        from jaxstyle.cli.terminal import marked, terminal
+        from jaxstyle.cli.console.terminal import marked, terminal
 
         flags = ", ".join(f"--{field.replace('_', '-')}" for field in error.fields)
         terminal().print(marked("error:", "red", f"{error} ({flags})" if flags else error))
@@ -96,9 +96,9 @@ def run(name: str, arguments: Sequence[str]) -> int:
         raise JaxstyleError(f"no command '{name}'; there are {', '.join(COMMANDS)}{meant}")
     from tyro.conf import FlagCreatePairsOff
 
-    from jaxstyle.cli.arguments import ROOTS, setting_names, split_overrides
-    from jaxstyle.cli.notes import said
-    from jaxstyle.cli.terminal import parse, terminal
+    from jaxstyle.cli.console.notes import said
+    from jaxstyle.cli.console.terminal import parse, terminal
+    from jaxstyle.cli.running.arguments import ROOTS, setting_names, split_overrides
     from jaxstyle.transfer.platform import use_compilation_cache
 
     module, _, kind = COMMANDS[name][0].partition(".")

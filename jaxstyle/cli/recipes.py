@@ -11,8 +11,8 @@ from typing import Annotated, Any
 from rich.console import Console
 from tyro.conf import Positional, arg
 
-from jaxstyle.cli.arguments import Settings
-from jaxstyle.cli.terminal import marked
+from jaxstyle.cli.console.terminal import marked
+from jaxstyle.cli.running.arguments import Settings
 from jaxstyle.pytrees import children
 from jaxstyle.solvers import SOLVERS
 from jaxstyle.transfer import presets

@@ -9,9 +9,9 @@ from typing import Annotated
 from rich.console import Console
 from tyro.conf import Positional, arg
 
-from jaxstyle.cli.arguments import Settings
-from jaxstyle.cli.job import Job, check_output
-from jaxstyle.cli.render import render
+from jaxstyle.cli.running.arguments import Settings
+from jaxstyle.cli.running.job import Job, check_output
+from jaxstyle.cli.running.render import render
 from jaxstyle.cli.video import is_made_video, replay_video
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.runs.manifest import Files, load_references

@@ -13,13 +13,13 @@ import numpy as np
 from rich.console import Console
 from tyro.conf import Positional, UseAppendAction, arg
 
-from jaxstyle.cli.arguments import Settings
-from jaxstyle.cli.job import Job, check_output, snapshot_path
-from jaxstyle.cli.many import is_many, photos_in, render_many
-from jaxstyle.cli.maps import MapOptions, chosen_maps
-from jaxstyle.cli.preview import watched
-from jaxstyle.cli.regions import parse_regions
-from jaxstyle.cli.render import render
+from jaxstyle.cli.console.preview import watched
+from jaxstyle.cli.running.arguments import Settings
+from jaxstyle.cli.running.job import Job, check_output, snapshot_path
+from jaxstyle.cli.running.many import is_many, photos_in, render_many
+from jaxstyle.cli.running.maps import MapOptions, chosen_maps
+from jaxstyle.cli.running.regions import parse_regions
+from jaxstyle.cli.running.render import render
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.fast.apply import Look, restyled
 from jaxstyle.fast.model import read_model
@@ -37,10 +37,10 @@ from jaxstyle.runs.maps import uses_maps
 from jaxstyle.transfer import presets
 from jaxstyle.transfer.controls import by_class, by_region, check_controls
 from jaxstyle.transfer.memory import does_not_fit, least_memory, memory_budget, parse_size
-from jaxstyle.transfer.presets_controls import with_strokes
+from jaxstyle.transfer.presets import with_strokes
+from jaxstyle.transfer.presets.translation import translated
 from jaxstyle.transfer.recipe import Recipe
 from jaxstyle.transfer.settings import override
-from jaxstyle.transfer.translation import translated
 from jaxstyle.weights.store import best_available, load_weights
 
 

@@ -12,10 +12,10 @@ import jax
 from rich.console import Console
 from tyro.conf import Positional, UseAppendAction, arg
 
-from jaxstyle.cli.interrupts import last_words
-from jaxstyle.cli.maps import MapOptions, sweep_maps
-from jaxstyle.cli.progress import show_sweep
-from jaxstyle.cli.regions import parse_regions
+from jaxstyle.cli.console.interrupts import last_words
+from jaxstyle.cli.console.progress import show_sweep
+from jaxstyle.cli.running.maps import MapOptions, sweep_maps
+from jaxstyle.cli.running.regions import parse_regions
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.folder import pictures
 from jaxstyle.images.masks import FEATHER
@@ -31,9 +31,9 @@ from jaxstyle.transfer import presets
 from jaxstyle.transfer.controls import by_region
 from jaxstyle.transfer.memory import changes, mebibytes, parse_size
 from jaxstyle.transfer.platform import use_host_devices
+from jaxstyle.transfer.presets.translation import translated
 from jaxstyle.transfer.recipe import Recipe
 from jaxstyle.transfer.settings import override
-from jaxstyle.transfer.translation import translated
 from jaxstyle.weights.store import best_available, load_weights
 
 INTERRUPTED = 130

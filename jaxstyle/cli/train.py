@@ -13,17 +13,17 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tyro.conf import Positional, arg
 
 from jaxstyle.backbones.perceptual import Weights
-from jaxstyle.cli.arguments import Settings
-from jaxstyle.cli.interrupts import noting_signals
+from jaxstyle.cli.console.interrupts import noting_signals
+from jaxstyle.cli.running.arguments import Settings
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.fast import recipes
-from jaxstyle.fast.data import Gathered, gathered
-from jaxstyle.fast.folder import Plan, begin, begun, run
-from jaxstyle.fast.folder import Progress as Step
-from jaxstyle.fast.loop import make_task
 from jaxstyle.fast.model import Card, Model, read_model, style_names
-from jaxstyle.fast.recipe import Training
 from jaxstyle.fast.shelf import find_model
+from jaxstyle.fast.training import recipes
+from jaxstyle.fast.training.data import Gathered, gathered
+from jaxstyle.fast.training.folder import Plan, begin, begun, run
+from jaxstyle.fast.training.folder import Progress as Step
+from jaxstyle.fast.training.loop import make_task
+from jaxstyle.fast.training.recipe import Training
 from jaxstyle.images.files import load
 from jaxstyle.pytrees import to_json
 from jaxstyle.runs.manifest import device_name

@@ -12,15 +12,15 @@ import numpy as np
 from rich.console import Console
 from tyro.conf import Positional, arg
 
-from jaxstyle.cli.arguments import Settings
-from jaxstyle.cli.video_progress import headline, shown, shown_passes
+from jaxstyle.cli.console.video_progress import headline, shown, shown_passes
+from jaxstyle.cli.running.arguments import Settings
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.pytrees import replace
 from jaxstyle.transfer.settings import override
 from jaxstyle.video import folder as files
-from jaxstyle.video.encode import CODECS
+from jaxstyle.video.files.encode import CODECS
+from jaxstyle.video.files.pictures import beside, strip_indices, thumbnail, write_flicker, write_strip
 from jaxstyle.video.make import Job, make, read_recorded, seconds
-from jaxstyle.video.pictures import beside, strip_indices, thumbnail, write_flicker, write_strip
 from jaxstyle.video.plan import Plan, check_plan, job_from, located, plan_from
 from jaxstyle.video.recipe import VideoRecipe, named
 from jaxstyle.weights.store import best_available

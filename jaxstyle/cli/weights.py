@@ -12,7 +12,7 @@ from tyro.conf import OmitSubcommandPrefixes, Positional, arg, subcommand
 
 from jaxstyle.backbones import Architecture
 from jaxstyle.backbones.perceptual import Weights
-from jaxstyle.cli.terminal import marked
+from jaxstyle.cli.console.terminal import marked
 from jaxstyle.errors import JaxstyleError, printable
 from jaxstyle.weights.fetch import fetch
 from jaxstyle.weights.normalise import normalise_on_photos

@@ -16,8 +16,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxstyle import ops
-from jaxstyle.errors import JaxstyleError
-from jaxstyle.losses.checks import one_of
+from jaxstyle.errors import JaxstyleError, one_of
 from jaxstyle.ops.reference import PAD_MODES
 
 NORMS = ("conditional", "instance", "batch")

@@ -12,7 +12,7 @@ from jax import Array
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.files import load, load_alpha
-from jaxstyle.ops.color import LUMA
+from jaxstyle.ops.colors.spaces import LUMA
 from jaxstyle.ops.masks import feathered, partition
 from jaxstyle.ops.resize import resize_to
 

@@ -6,8 +6,8 @@ from jaxstyle.losses.gram import Gram, gram_loss, gram_matrix
 from jaxstyle.losses.guided import GuidedGram, guided_gram, guided_loss
 from jaxstyle.losses.matting import Matting, matting_energy
 from jaxstyle.losses.neighbours import Neighbours, Splitting, neighbour_loss, splitting_loss
-from jaxstyle.losses.patch_energy import patch_loss
-from jaxstyle.losses.patches import Patches
+from jaxstyle.losses.patches.energy import patch_loss
+from jaxstyle.losses.patches.term import Patches
 from jaxstyle.losses.regularizers import Pixel, Range, TotalVariation, range_penalty, total_variation
 from jaxstyle.losses.similarity import SelfSimilarity, similarity_loss
 from jaxstyle.losses.temporal import Temporal, temporal_loss

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxstyle.backbones.vgg import CONTENT_LAYER
-from jaxstyle.errors import JaxstyleError
-from jaxstyle.losses.checks import blend_weights, one_of, same_length
+from jaxstyle.errors import JaxstyleError, one_of
+from jaxstyle.losses.checks import blend_weights, same_length
 from jaxstyle.losses.look import Look
-from jaxstyle.losses.masks import layer_mask
-from jaxstyle.ops.palette import matched_colours
+from jaxstyle.ops.colors.palette import matched_colours
+from jaxstyle.ops.masks import layer_mask
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.references import References
 

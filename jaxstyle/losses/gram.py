@@ -9,8 +9,8 @@ from jax import Array
 
 from jaxstyle import ops
 from jaxstyle.backbones.vgg import STYLE_LAYERS
-from jaxstyle.errors import JaxstyleError
-from jaxstyle.losses.checks import blend_weights, one_of, same_length
+from jaxstyle.errors import JaxstyleError, one_of
+from jaxstyle.losses.checks import blend_weights, same_length
 from jaxstyle.losses.look import Look
 from jaxstyle.ops.grams import Correlations
 from jaxstyle.pytrees import pytree, static

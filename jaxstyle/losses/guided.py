@@ -8,12 +8,11 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from jaxstyle.errors import JaxstyleError
-from jaxstyle.losses.checks import one_of, same_length
+from jaxstyle.errors import JaxstyleError, one_of
+from jaxstyle.losses.checks import same_length
 from jaxstyle.losses.gram import NORMALIZATIONS, gram_loss, gram_matrix
 from jaxstyle.losses.look import Look
-from jaxstyle.losses.masks import layer_mask
-from jaxstyle.ops.masks import guide
+from jaxstyle.ops.masks import guide, layer_mask
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.references import References
 

@@ -17,8 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxstyle.errors import JaxstyleError
-from jaxstyle.losses.checks import one_of
+from jaxstyle.errors import JaxstyleError, one_of
 from jaxstyle.losses.look import Look
 from jaxstyle.ops.local_affine import factorised, solved, window_element, window_mean
 from jaxstyle.pytrees import pytree, static

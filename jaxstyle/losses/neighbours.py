@@ -16,11 +16,12 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxstyle import ops
-from jaxstyle.errors import JaxstyleError
-from jaxstyle.losses.checks import blend_weights, one_of, same_length
+from jaxstyle.errors import JaxstyleError, one_of
+from jaxstyle.losses.checks import blend_weights, same_length
 from jaxstyle.losses.look import Look
-from jaxstyle.losses.patches import mean_energy, pooled
-from jaxstyle.ops.palette import matched_colours
+from jaxstyle.losses.patches.term import mean_energy
+from jaxstyle.ops.colors.palette import matched_colours
+from jaxstyle.ops.masks import pooled
 from jaxstyle.ops.resize import resize_to
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.references import References

@@ -7,8 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from jaxstyle.errors import JaxstyleError
-from jaxstyle.losses.checks import one_of
+from jaxstyle.errors import JaxstyleError, one_of
 from jaxstyle.losses.look import Look
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.references import References

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxstyle.ops import average_pool
-from jaxstyle.ops.color import split
+from jaxstyle.ops.colors.spaces import split
 
 SCALES = 3
 

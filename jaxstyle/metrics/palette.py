@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxstyle.ops.palette import oklab
+from jaxstyle.ops.colors.palette import oklab
 
 DIRECTIONS, QUANTILES = 64, 256
 

@@ -18,7 +18,8 @@ import jax
 from jax import Array
 
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.ops import convolution, grams, patches, pooling, reference
+from jaxstyle.ops import grams, patches, reference
+from jaxstyle.ops.convolution import layers, pooling
 from jaxstyle.ops.neighbours import nearest
 from jaxstyle.ops.reference import Grid, patch_starts
 
@@ -51,7 +52,7 @@ def prepare(params: Any, precision: str = "float32") -> Any:
     Raises:
       JaxstyleError: an unknown precision.
     """
-    return _choose(convolution).prepare(params, precision)
+    return _choose(layers).prepare(params, precision)
 
 
 def conv(
@@ -73,7 +74,7 @@ def conv(
     Raises:
       JaxstyleError: a gradient with respect to prepared parameters is asked for (see `prepare`).
     """
-    return _choose(convolution).conv(
+    return _choose(layers).conv(
         x, params, border=border, stride=stride, padding=padding, relu=relu)
 
 
@@ -85,7 +86,7 @@ def upsample_conv(
     Returns:
       `[2H, 2W, O]` of `[H, W, I]`.
     """
-    return _choose(convolution).upsample_conv(x, params, border=border, relu=relu)
+    return _choose(layers).upsample_conv(x, params, border=border, relu=relu)
 
 
 def transposed_conv(x: Array, params: Mapping[str, Any], *, centred: bool = True) -> Array:
@@ -99,7 +100,7 @@ def transposed_conv(x: Array, params: Mapping[str, Any], *, centred: bool = True
     Returns:
       `[2H, 2W, O]` of `[H, W, I]`.
     """
-    return _choose(convolution).transposed_conv(x, params, centred=centred)
+    return _choose(layers).transposed_conv(x, params, centred=centred)
 
 
 def max_pool(x: Array) -> Array:

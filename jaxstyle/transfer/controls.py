@@ -14,12 +14,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxstyle.errors import JaxstyleError
+from jaxstyle.errors import JaxstyleError, one_of
 from jaxstyle.images.masks import class_masks
 from jaxstyle.losses import Gram
-from jaxstyle.losses.checks import one_of
 from jaxstyle.losses.guided import GuidedGram
-from jaxstyle.ops import color
+from jaxstyle.ops.colors import spaces as color
 from jaxstyle.ops.local_affine import guided_filter
 from jaxstyle.ops.poisson import screen_for, screened_poisson
 from jaxstyle.ops.resize import resize_to

@@ -8,12 +8,12 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from jaxstyle.errors import JaxstyleError
-from jaxstyle.losses.checks import one_of
+from jaxstyle.errors import JaxstyleError, one_of
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.solvers import Lbfgs
 from jaxstyle.transfer.canvas import Pixels
 
+PIXEL_RANGE = (0.0, 1.0)
 MAX_HISTORY = 1000
 MAX_SIZE, MAX_STEPS = 65_535, 1_000_000  # pixels a side that the formats of pictures hold
 

@@ -18,9 +18,9 @@ import numpy as np
 
 from jaxstyle.atomic import write_whole
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.video.files.frames import Frame
 from jaxstyle.video.flo import read_flo
 from jaxstyle.video.flow import resize_flow
-from jaxstyle.video.frames import Frame
 
 Flows = tuple[np.ndarray, np.ndarray]
 """Backward and forward flow between two frames, float32 `[H, W, 2]` each."""

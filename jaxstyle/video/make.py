@@ -15,10 +15,10 @@ import numpy as np
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.video import folder as files
-from jaxstyle.video.decode import opened
-from jaxstyle.video.encode import Sound, Target, writer
 from jaxstyle.video.estimate import FlowOf
-from jaxstyle.video.frames import Selection, Source, read
+from jaxstyle.video.files.decode import opened
+from jaxstyle.video.files.encode import Sound, Target, writer
+from jaxstyle.video.files.frames import Selection, Source, read
 from jaxstyle.video.sequence import Paint, Painted, behind, walk
 
 METADATA_KEY = "jaxstyle"

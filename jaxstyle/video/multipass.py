@@ -18,7 +18,7 @@ from jaxstyle.pytrees import replace
 from jaxstyle.references import References
 from jaxstyle.video import folder as files
 from jaxstyle.video.estimate import FlowOf
-from jaxstyle.video.frames import Frame, Source, ahead, read
+from jaxstyle.video.files.frames import Frame, Source, ahead, read
 from jaxstyle.video.optimise import moved, run_frame, to_bytes, to_float
 from jaxstyle.video.recipe import VideoRecipe
 from jaxstyle.video.sequence import share_consistent

@@ -24,9 +24,9 @@ from jaxstyle.solvers import SOLVERS
 from jaxstyle.transfer.canvas import CANVASES
 from jaxstyle.transfer.recipe import Recipe, Stage, Start
 from jaxstyle.video import folder as files
-from jaxstyle.video.encode import check_target
 from jaxstyle.video.estimate import flow_source
-from jaxstyle.video.frames import Selection, Source, numbered, open_source
+from jaxstyle.video.files.encode import check_target
+from jaxstyle.video.files.frames import Selection, Source, numbered, open_source
 from jaxstyle.video.make import Job
 from jaxstyle.video.optimise import paint_frame
 from jaxstyle.video.recipe import VideoRecipe, with_video_size

@@ -14,8 +14,8 @@ import numpy as np
 
 from jaxstyle.metrics.flicker import flicker
 from jaxstyle.video.estimate import FlowOf, Flows
+from jaxstyle.video.files.frames import Frame, ahead
 from jaxstyle.video.flow import consistency
-from jaxstyle.video.frames import Frame, ahead
 from jaxstyle.video.optimise import Earlier, to_float
 
 Paint = Callable[[np.ndarray, Sequence[Earlier | None]], tuple[np.ndarray, dict[str, float]]]

@@ -24,8 +24,8 @@ from jaxstyle import ops
 from jaxstyle.backbones import VGG
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.losses import Content, Gram
-from jaxstyle.losses.patch_energy import nearest_patch_loss
-from jaxstyle.losses.patch_matching import Search, candidates
+from jaxstyle.losses.patches.energy import nearest_patch_loss
+from jaxstyle.losses.patches.matching import Search, candidates
 from jaxstyle.references import References
 from jaxstyle.transfer.objective import objective, targets
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from benchmarks import common
 from benchmarks.rows import Row
-from jaxstyle.ops.convolution import LEAST_CHANNELS, WINOGRAD_CHANNELS
+from jaxstyle.ops.convolution.layers import LEAST_CHANNELS, WINOGRAD_CHANNELS
 
 BYTES = 4
 

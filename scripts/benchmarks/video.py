@@ -27,7 +27,7 @@ from jaxstyle.fast.network import StyleNetwork
 from jaxstyle.video import folder as files
 from jaxstyle.video.estimate import flow_source
 from jaxstyle.video.feed_forward import function_of
-from jaxstyle.video.frames import Selection, open_source
+from jaxstyle.video.files.frames import Selection, open_source
 from jaxstyle.video.make import Job, make
 from jaxstyle.video.plan import FAST_CUT, Plan, output_shape
 from jaxstyle.video.steady import paint_fast

@@ -12,13 +12,12 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxstyle.errors import JaxstyleError
-from jaxstyle.losses.checks import one_of, same_length
+from jaxstyle.errors import JaxstyleError, one_of
+from jaxstyle.losses.checks import same_length
 from jaxstyle.losses.look import Look
-from jaxstyle.losses.masks import layer_mask
-from jaxstyle.losses.patch_copies import copy_of, variants
-from jaxstyle.losses.patch_energy import coverage, patch_count, patch_loss
-from jaxstyle.losses.patch_matching import (
+from jaxstyle.losses.patches.copies import copy_of, variants
+from jaxstyle.losses.patches.energy import coverage, patch_count, patch_loss
+from jaxstyle.losses.patches.matching import (
     MATCHINGS,
     Candidates,
     Search,
@@ -27,10 +26,10 @@ from jaxstyle.losses.patch_matching import (
     match_patches,
     matching_key,
     mean_energy,
-    pooled,
     style_starts,
     with_complement,
 )
+from jaxstyle.ops.masks import layer_mask, pooled
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.references import References
 

@@ -22,12 +22,12 @@ import numpy as np
 
 from jaxstyle.atomic import write_whole
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.fast.data import Photos
-from jaxstyle.fast.loop import Report, held_out_loss, model_of, train_iter
 from jaxstyle.fast.model import Card, write_model
 from jaxstyle.fast.network import stylized
-from jaxstyle.fast.recipe import Training
-from jaxstyle.fast.train import State, Task, first_state, whole
+from jaxstyle.fast.training.data import Photos
+from jaxstyle.fast.training.loop import Report, held_out_loss, model_of, train_iter
+from jaxstyle.fast.training.recipe import Training
+from jaxstyle.fast.training.train import State, Task, first_state, whole
 from jaxstyle.images.files import save
 from jaxstyle.pytrees import to_json
 from jaxstyle.runs.checkpoints import restore_checkpoint, save_checkpoint

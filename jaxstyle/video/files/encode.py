@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.video.decode import opened, pyav, reason
+from jaxstyle.video.files.decode import opened, pyav, reason
 
 CODECS = {".mp4": ("mp4", "libx264", 18), ".m4v": ("mp4", "libx264", 18), ".mov": ("mov", "libx264", 18),
           ".mkv": ("matroska", "libx264", 18), ".webm": ("webm", "libvpx-vp9", 30)}

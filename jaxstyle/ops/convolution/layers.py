@@ -19,7 +19,7 @@ import numpy as np
 from jax import Array, lax
 
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.ops import winograd
+from jaxstyle.ops.convolution import winograd
 from jaxstyle.ops.reference import PAD_MODES, check_precision, out_size
 
 # A kernel as computed with: None (the plain kernel), an array of the same shape, or Winograd's 16.

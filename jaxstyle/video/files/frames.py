@@ -17,7 +17,7 @@ import numpy as np
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.files import load
 from jaxstyle.images.folder import FORMATS, is_picture
-from jaxstyle.video import decode
+from jaxstyle.video.files import decode
 
 T = TypeVar("T")
 AHEAD = 2

@@ -11,7 +11,7 @@ from jaxstyle.backbones import VGG
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.backbones.vgg import VGG16, VGG19
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.fast.recipe import Architecture, Training
+from jaxstyle.fast.training.recipe import Architecture, Training
 from jaxstyle.losses import Content, Gram, TotalVariation
 from jaxstyle.pytrees import replace
 from jaxstyle.transfer.objective import layers_of

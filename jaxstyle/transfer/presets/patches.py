@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from jaxstyle.losses import Content, Patches, TotalVariation
 from jaxstyle.solvers import ArmijoLbfgs, ScipyLbfgsb
-from jaxstyle.transfer.recipe import Recipe, Stage, Start
+from jaxstyle.transfer.recipe import PIXEL_RANGE, Recipe, Stage, Start
 from jaxstyle.weights.scales import OXFORD
 
-BOX = (0.0, 1.0)
 """Every recipe keeps pixels in range while it optimises, so that the picture delivered is the one measured.
 The programs of the literature clip when they save, which can multiply the loss."""
 
@@ -22,7 +21,7 @@ PATCHES = Recipe(
         "style": Patches(weight=1.0, gamma=1.0, anchor=0.5),
         "tv": TotalVariation(weight=2.0),
     },
-    solver=ArmijoLbfgs(box=BOX),
+    solver=ArmijoLbfgs(box=PIXEL_RANGE),
     start=Start(noise=0.0),
     stages=(Stage(size=128, steps=100), Stage(size=256, steps=100), Stage(size=512, steps=60)),
     pooling="average",
@@ -39,7 +38,7 @@ DOODLE = Recipe(
         "style": Patches(weight=1.0, gamma=2.0),
         "tv": TotalVariation(weight=2.0),
     },
-    solver=ArmijoLbfgs(box=BOX),
+    solver=ArmijoLbfgs(box=PIXEL_RANGE),
     start=Start(noise=1.0, deviation=0.15),
     stages=(Stage(size=128, steps=120), Stage(size=256, steps=100), Stage(size=512, steps=60)),
     pooling="average",
@@ -76,7 +75,7 @@ CNNMRF = Recipe(
                          normalization="cnnmrf"),
         "tv": TotalVariation(weight=1e-3 * 255**2 / 2, reduction="sum"),
     },
-    solver=ArmijoLbfgs(box=BOX),
+    solver=ArmijoLbfgs(box=PIXEL_RANGE),
     start=Start(noise=0.0),
     stages=tuple(Stage(size=size, steps=100) for size in (96, 192, 384)),
     pooling="max",
@@ -101,7 +100,7 @@ SEMANTIC_REPORT = Recipe(
         "style": Patches(weight=1.0, gamma=50.0 * 255, matching="paper", normalization="paper"),
         "tv": TotalVariation(weight=255.0**2, reduction="sum"),
     },
-    solver=ArmijoLbfgs(box=BOX),
+    solver=ArmijoLbfgs(box=PIXEL_RANGE),
     start=Start(noise=1.0),
     stages=(Stage(size=384, steps=300),),
     pooling="average",

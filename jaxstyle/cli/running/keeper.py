@@ -15,8 +15,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jaxstyle.cli.interrupts import Interrupted
-from jaxstyle.cli.job import Job, state_folder
+from jaxstyle.cli.console.interrupts import Interrupted
+from jaxstyle.cli.running.job import Job, state_folder
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.files import load_alpha, save
 from jaxstyle.ops.resize import resize_to

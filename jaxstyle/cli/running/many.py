@@ -11,9 +11,9 @@ from typing import Any
 
 from rich.console import Console
 
-from jaxstyle.cli.job import Job, state_folder
-from jaxstyle.cli.render import render
-from jaxstyle.cli.terminal import marked
+from jaxstyle.cli.console.terminal import marked
+from jaxstyle.cli.running.job import Job, state_folder
+from jaxstyle.cli.running.render import render
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.decode import opened
 from jaxstyle.images.folder import is_picture

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses import Content, Dream, Gram, Matting, Range, TotalVariation
-from jaxstyle.losses.checks import one_of
-from jaxstyle.pytrees import replace
 from jaxstyle.solvers import Adam, ArmijoLbfgs
 from jaxstyle.transfer.controls import LocalAffine
 from jaxstyle.transfer.recipe import Recipe, Stage, Start
-
-STROKES = ("picture", "pixels")
-FEWEST_STEPS = 20
 
 PHOTO = Recipe(
     terms={
@@ -62,29 +56,3 @@ DREAM_STYLE = dataclasses.replace(
            "style": Gram(weight=30.0, normalization="relative")},
 )
 """What the course report names as future work: a layer excited while the painting's Gram matrices are met."""
-
-
-def with_strokes(recipe: Recipe, size: int, strokes: str) -> Recipe:
-    """The recipe at another size of the last stage's longer side, with strokes of a chosen size.
-
-    "picture": as large relative to the picture as the recipe makes them. It runs as it is, and then goes on
-    at twice the size and fewer steps, again and again, which adds detail to what is there.
-    "pixels": as many pixels wide as the recipe makes them; the painting stays as large as it was.
-
-    Raises:
-      JaxstyleError: `size` is below that of the recipe's last stage, or another kind of strokes.
-    """
-    one_of("scale_strokes", strokes, STROKES)
-    last = recipe.stages[-1]
-    own = last.size or size
-    if size < own:
-        raise JaxstyleError(f"strokes are scaled for sizes above the recipe's own {own}, not {size}")
-    if strokes == "pixels":
-        stages = tuple(dataclasses.replace(stage, size=round((stage.size or own) * size / own), by="longer")
-                       for stage in recipe.stages)
-        return replace(recipe, {"stages": stages, "style_scale": recipe.style_scale * own / size})
-    stages, now, steps = recipe.stages, own, last.steps
-    while now < size:
-        now, steps = min(2 * now, size), max(FEWEST_STEPS, steps // 2)
-        stages = (*stages, dataclasses.replace(last, size=now, steps=steps, by="longer"))
-    return replace(recipe, {"stages": stages})

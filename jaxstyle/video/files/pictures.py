@@ -11,7 +11,7 @@ import numpy as np
 from jaxstyle.atomic import write_whole
 from jaxstyle.images.files import save
 from jaxstyle.metrics.flicker import per_second
-from jaxstyle.video.decode import resized
+from jaxstyle.video.files.decode import resized
 from jaxstyle.video.folder import is_video
 
 STRIP_FRAMES, STRIP_HEIGHT, GAP = 6, 180, 4

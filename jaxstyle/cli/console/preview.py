@@ -126,7 +126,7 @@ def preview(port: int, view: View) -> Iterator[Live]:
 
 def handler_for(live: Live, token: str) -> type[BaseHTTPRequestHandler]:
     """The class that answers requests; `token` is what a page that we sent knows and others do not."""
-    page = files("jaxstyle.cli").joinpath("preview.html").read_text().replace("TOKEN", token).encode()
+    page = files("jaxstyle.cli.console").joinpath("preview.html").read_text().replace("TOKEN", token).encode()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -14,7 +14,6 @@ import numpy as np
 from jax import Array, lax
 
 from jaxstyle import ops
-from jaxstyle.losses.masks import pooled as pooled
 from jaxstyle.pytrees import pytree, static
 
 MATCHINGS = ("paper", "relative", "neural-doodle")

@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array, lax
 
 from jaxstyle import ops
-from jaxstyle.losses.patch_matching import Candidates, Matches, Search, match_patches
+from jaxstyle.losses.patches.matching import Candidates, Matches, Search, match_patches
 
 
 def coverage(height: int, width: int, size: int, stride: int = 1) -> np.ndarray:

@@ -13,8 +13,8 @@ from jax import Array, lax
 from jaxstyle import ops
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.fast.network import BATCH_AXIS, StyleNetwork
-from jaxstyle.fast.objective import photo_objective
-from jaxstyle.fast.recipe import Training
+from jaxstyle.fast.training.objective import photo_objective
+from jaxstyle.fast.training.recipe import Training
 from jaxstyle.pytrees import pytree, static
 
 SMALLEST_RATE = 0.01

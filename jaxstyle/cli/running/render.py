@@ -11,11 +11,11 @@ import jax
 from rich.console import Console
 
 from jaxstyle.backbones.perceptual import Weights
-from jaxstyle.cli.interrupts import Interrupted, last_words, noting_signals
-from jaxstyle.cli.job import Job, snapshot_path, state_folder
-from jaxstyle.cli.keeper import Keeper, record_of
-from jaxstyle.cli.progress import shown
-from jaxstyle.cli.terminal import marked
+from jaxstyle.cli.console.interrupts import Interrupted, last_words, noting_signals
+from jaxstyle.cli.console.progress import shown
+from jaxstyle.cli.console.terminal import marked
+from jaxstyle.cli.running.job import Job, snapshot_path, state_folder
+from jaxstyle.cli.running.keeper import Keeper, record_of
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.references import References
 from jaxstyle.runs.checkpoints import Checkpoint, drop_checkpoints, restore_checkpoint

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-from jaxstyle.cli.terminal import marked
+from jaxstyle.cli.console.terminal import marked
 
 
 @contextmanager

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from jaxstyle.errors import JaxstyleError
+from jaxstyle.errors import JaxstyleError, one_of
 from jaxstyle.fast.network import StyleNetwork, checked
-from jaxstyle.losses.checks import one_of
 from jaxstyle.ops.reference import PRECISIONS
 from jaxstyle.pytrees import pytree, static
 

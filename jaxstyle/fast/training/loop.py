@@ -16,11 +16,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.fast.data import Photos
 from jaxstyle.fast.model import Card, Model
-from jaxstyle.fast.objective import check_terms, style_targets
-from jaxstyle.fast.recipe import Training
-from jaxstyle.fast.train import State, Task, batch_loss, update, whole
+from jaxstyle.fast.training.data import Photos
+from jaxstyle.fast.training.objective import check_terms, style_targets
+from jaxstyle.fast.training.recipe import Training
+from jaxstyle.fast.training.train import State, Task, batch_loss, update, whole
 from jaxstyle.ops.resize import resize
 from jaxstyle.pytrees import stack
 from jaxstyle.transfer.objective import layers_of

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jaxstyle.backbones.perceptual import Weights
-from jaxstyle.cli.preview import Live
+from jaxstyle.cli.console.preview import Live
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.folder import is_picture
 from jaxstyle.reading import shown as shortened

@@ -1,0 +1,1 @@
+"""Training of fast networks: recipe, photos, one step, the loop, its folder."""

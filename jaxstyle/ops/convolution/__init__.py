@@ -1,0 +1,1 @@
+"""Convolution and pooling: plain forms and fast ones."""

@@ -1,0 +1,1 @@
+"""Frames ↔ video files and folders of pictures."""
