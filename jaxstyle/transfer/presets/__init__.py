@@ -1,6 +1,5 @@
 """Recipes as constants, their names, and what makes them mean the same at any size and on any network."""
 
-from jaxstyle.transfer.presets.catalogue import catalogue, named
 from jaxstyle.transfer.presets.controls import DREAM, DREAM_STYLE, PHOTO
 from jaxstyle.transfer.presets.literature import (
     CROWSON,
@@ -10,6 +9,7 @@ from jaxstyle.transfer.presets.literature import (
     NEURAL_STYLE,
     STROTSS,
 )
+from jaxstyle.transfer.presets.names import catalogue, named
 from jaxstyle.transfer.presets.ours import DEFAULT, GRAM, QUICK
 from jaxstyle.transfer.presets.patches import CNNMRF, DOODLE, NEURAL_DOODLE, PATCHES, SEMANTIC_REPORT
 from jaxstyle.transfer.presets.stages import with_size, with_steps, with_strokes
