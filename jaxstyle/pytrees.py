@@ -68,7 +68,8 @@ def replace(tree: T, changes: Mapping[str, Any]) -> T:
     Raises:
       JaxstyleError: an unknown path (the message lists the choices) or a value of the wrong kind.
     """
-    return _replace(tree, [(path.split("."), value, path) for path, value in changes.items()])
+    changed: T = _replace(tree, [(path.split("."), value, path) for path, value in changes.items()])
+    return changed
 
 
 def get(tree: Any, path: str) -> Any:
@@ -199,12 +200,14 @@ def described(hint: Any) -> str:
 
 def stack(trees: Sequence[T]) -> T:
     """One tree whose leaves have a leading axis over `trees` (all of equal structure)."""
-    return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *trees)
+    stacked: T = jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *trees)
+    return stacked
 
 
 def unstack(tree: T, index: int) -> T:
     """The `index`-th of the trees that `stack` joined."""
-    return jax.tree.map(lambda leaf: leaf[index], tree)
+    chosen: T = jax.tree.map(lambda leaf: leaf[index], tree)
+    return chosen
 
 
 def structure(tree: Any) -> Any:

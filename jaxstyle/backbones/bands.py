@@ -173,7 +173,8 @@ def _in_bands(plan: Plan, weights: Weights, image: Array) -> dict[str, Array]:
 
     shapes = {layer.name: (layer.shape[-1],) * 2 if layer.gram else layer.shape for layer in plan.layers}
     empty = {name: jnp.zeros(shape, image.dtype) for name, shape in shapes.items()}
-    return lax.fori_loop(0, plan.bands, add, empty)
+    summed: dict[str, Array] = lax.fori_loop(0, plan.bands, add, empty)
+    return summed
 
 
 def _add_rows(whole: Array, rows: Array, first: Array) -> Array:
@@ -181,7 +182,7 @@ def _add_rows(whole: Array, rows: Array, first: Array) -> Array:
     return lax.dynamic_update_slice_in_dim(whole, old + rows, first, 0)
 
 
-def _in_bands_fwd(plan: Plan, weights: Any, image: Any) -> tuple[dict[str, Array], tuple]:
+def _in_bands_fwd(plan: Plan, weights: Any, image: Any) -> tuple[dict[str, Array], tuple[Weights, Array]]:
     if any(leaf.perturbed for leaf in jax.tree.leaves(weights)):
         raise JaxstyleError("weights cannot be differentiated in bands of rows; leave rows at none")
     weights = jax.tree.map(lambda leaf: leaf.value, weights)

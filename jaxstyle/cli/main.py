@@ -111,7 +111,8 @@ def run(name: str, arguments: Sequence[str]) -> int:
     use_compilation_cache()
     console = terminal()
     with said(console), last_words(lambda: console.print("interrupted; nothing was written")):
-        return command.run(settings, console)
+        status: int = command.run(settings, console)
+        return status
 
 
 if __name__ == "__main__":

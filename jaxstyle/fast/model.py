@@ -100,7 +100,7 @@ def style_index(model: Model, name: str) -> int:
     return model.card.styles.index(name)
 
 
-def write_model(path: str | os.PathLike, model: Model, precision: str = "float32",
+def write_model(path: str | os.PathLike[str], model: Model, precision: str = "float32",
                 overwrite: bool = True) -> None:
     """Write a model: a path that ends in `.safetensors` as one file, any other as a folder.
 
@@ -135,7 +135,7 @@ def write_model(path: str | os.PathLike, model: Model, precision: str = "float32
     write_whole(path / CARD_FILE, json.dumps(header, indent=1).encode())
 
 
-def read_model(path: str | os.PathLike, name: str = "") -> Model:
+def read_model(path: str | os.PathLike[str], name: str = "") -> Model:
     """A model from a file or a folder that `write_model` made.
 
     Raises:
@@ -162,7 +162,7 @@ def read_model(path: str | os.PathLike, name: str = "") -> Model:
     return dataclasses.replace(model, card=dataclasses.replace(model.card, name=name)) if name else model
 
 
-def read_card(path: str | os.PathLike) -> Card:
+def read_card(path: str | os.PathLike[str]) -> Card:
     """The card alone, which is quick.
 
     Raises:
@@ -273,7 +273,7 @@ def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:160]
 
 
-def style_names(paths: Sequence[str | os.PathLike]) -> tuple[str, ...]:
+def style_names(paths: Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
     """Names for paintings: their files' names, made different where two are equal."""
     found: list[str] = []
     for path in paths:

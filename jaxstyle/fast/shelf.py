@@ -27,7 +27,7 @@ def models() -> dict[str, Path]:
     return found
 
 
-def find_model(name: str | os.PathLike) -> Path:
+def find_model(name: str | os.PathLike[str]) -> Path:
     """The file or folder of a model, by path or by name.
 
     Raises:

@@ -36,7 +36,8 @@ def content_loss(features: Array, target: Array, normalization: str = "mean", ma
     if mask is not None:
         squares = mask[..., None] * squares
     if normalization == "relative":
-        return squares.sum() / (jnp.square(target).sum() + jnp.finfo(target.dtype).tiny)
+        relative: Array = squares.sum() / (jnp.square(target).sum() + jnp.finfo(target.dtype).tiny)
+        return relative
     return squares.mean() if normalization == "mean" else squares.sum() / 2
 
 

@@ -35,7 +35,8 @@ def excitement(features: Array, calm: Any, limit: Any = 100.0, clip: Any = 100.0
     size = jnp.abs(features) / root
     inner = jnp.minimum(size, clip)
     ratio = jnp.mean(jnp.square(inner) + 2 * clip * (size - inner))  # Huber: linear beyond the clip
-    return -limit * ratio / (limit + ratio)
+    bounded: Array = -limit * ratio / (limit + ratio)
+    return bounded
 
 
 @pytree

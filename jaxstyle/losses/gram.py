@@ -47,7 +47,8 @@ def gram_loss(features: Array | Correlations, target: Array, normalization: str 
         case "gatys-notebook":
             return difference / channels**2
         case _:
-            return difference / (jnp.square(target).sum() + jnp.finfo(target.dtype).tiny)
+            relative: Array = difference / (jnp.square(target).sum() + jnp.finfo(target.dtype).tiny)
+            return relative
 
 
 @pytree

@@ -63,7 +63,9 @@ def _energy_and_product(image: Array, guide: Array, factor: tuple[Array, ...], e
         return energy + jnp.sum(jnp.square(rest)), lax.dynamic_update_slice(product, here + rest, at)
 
     ridge = epsilon * sum((jnp.sum(jnp.square(a)) for a in slopes), start=jnp.zeros((), image.dtype))
-    return lax.fori_loop(0, size**2, add, (ridge.astype(image.dtype), jnp.zeros_like(image)))
+    start = ridge.astype(image.dtype), jnp.zeros_like(image)
+    found: tuple[Array, Array] = lax.fori_loop(0, size**2, add, start)
+    return found
 
 
 def _forward(image: Array, guide: Array, factor: tuple[Array, ...], epsilon: Any, size: int

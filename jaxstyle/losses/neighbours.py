@@ -19,7 +19,7 @@ from jaxstyle import ops
 from jaxstyle.errors import JaxstyleError, one_of
 from jaxstyle.losses.checks import blend_weights, same_length
 from jaxstyle.losses.look import Look
-from jaxstyle.losses.patches.term import mean_energy
+from jaxstyle.losses.patches.matching import mean_energy
 from jaxstyle.ops.colors.palette import matched_colours
 from jaxstyle.ops.masks import pooled
 from jaxstyle.ops.resize import resize_to
@@ -109,7 +109,8 @@ def search_image(content: Array, first: Array, share: Any) -> Array:
         half = resize_to(x, max(1, height // 2), max(1, width // 2), "linear", clip=False)
         return resize_to(half, height, width, "linear", clip=False)
 
-    return content + share * (low(first) - low(content))
+    mixed: Array = content + share * (low(first) - low(content))
+    return mixed
 
 
 @pytree
@@ -267,7 +268,8 @@ class Splitting:
 
     def memory(self, target: dict[str, Any]) -> Array:
         """The first PRNG key, as numbers."""
-        return target["key"]
+        key: Array = target["key"]
+        return key
 
     def loss(self, image: Array, features: dict[str, Array], target: dict[str, Any], memory: Array
              ) -> tuple[Array, Array]:

@@ -73,7 +73,8 @@ class Pixel:
         """The content image `[H, W, 3]`."""
         if references.content is None:
             raise JaxstyleError("the pixel term needs a content image")
-        return references.content
+        content: Array = references.content
+        return content
 
     def loss(self, image: Array, features: dict[str, Array], target: Array) -> Array:
         """mean (x − c)², without `weight`."""

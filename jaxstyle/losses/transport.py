@@ -158,7 +158,8 @@ class RelaxedTransport:
 
     def memory(self, target: dict[str, Any]) -> Array:
         """The first PRNG key, as numbers."""
-        return target["key"]
+        key: Array = target["key"]
+        return key
 
     def loss(self, image: Array, features: dict[str, Array], target: dict[str, Any], memory: Array
              ) -> tuple[Array, Array]:

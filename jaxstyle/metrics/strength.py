@@ -112,7 +112,8 @@ def measure_balance(weights: Weights, references: References, recipe: Recipe, st
 def strength_of(content: Any, style: Any) -> np.ndarray:
     """√C / (√C + √S) of relative distances from photo and painting (see the top)."""
     gone, left = np.sqrt(content), np.sqrt(style)
-    return gone / (gone + left)
+    share: np.ndarray = gone / (gone + left)
+    return share
 
 
 def rising(strengths: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -154,7 +155,8 @@ def trade_offs(weights: Weights, references: References, content: Terms, style: 
             return total, ({}, memory)
 
         search = begin_search(solver, fun, photo)
-        return lax.fori_loop(0, steps, lambda _, at: search_step(solver, fun, at), search).best.x
+        image: Array = lax.fori_loop(0, steps, lambda _, at: search_step(solver, fun, at), search).best.x
+        return image
 
     def gradient_norms(x: Array) -> Array:
         values, back = jax.vjp(both, x)

@@ -50,7 +50,8 @@ class LaneRecord:
     @property
     def status(self) -> str:
         """running, finished, stopped, failed or waiting."""
-        return self.manifest.get("status", "waiting")
+        status: str = self.manifest.get("status", "waiting")
+        return status
 
     @property
     def name(self) -> str:
@@ -170,7 +171,7 @@ def read_lane_manifest(folder: Path) -> Mapping[str, Any]:
     if not os.path.lexists(path):
         return {}
     try:
-        manifest = parsed(read_bounded(path), LaneManifest, str(path))
+        manifest: Mapping[str, Any] = parsed(read_bounded(path), LaneManifest, str(path))
         recipe_from_json(manifest["recipe"])
     except JaxstyleError as error:
         warnings.warn(f"{error}: the lane is left out", stacklevel=2)

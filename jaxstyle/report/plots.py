@@ -17,7 +17,7 @@ from jaxstyle.sweeps.folder import STOPPED
 MANY = 14
 
 
-def colours(count: int) -> list:
+def colours(count: int) -> list[tuple[float, float, float, float]]:
     """Colours that can be told apart, or shades of one map where there are many."""
     if count <= 10:
         return [matplotlib.colormaps["tab10"](i) for i in range(count)]

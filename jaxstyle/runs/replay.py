@@ -31,7 +31,7 @@ def recipe_from_json(data: Any) -> Recipe:
         raise JaxstyleError("recipe: this is not one")
     if too_deep([data]):
         raise JaxstyleError("recipe: is nested too deep")
-    recipe = from_json(data, (Recipe, Stage, Start, *CANVASES, *CONTROLS, *TERMS, *SOLVERS))
+    recipe: Recipe = from_json(data, (Recipe, Stage, Start, *CANVASES, *CONTROLS, *TERMS, *SOLVERS))
     parts: dict[str, tuple[Any, Any]] = {
              "solver": (recipe.solver, SOLVERS), "canvas": (recipe.canvas, CANVASES),
              "start": (recipe.start, (Start,)),
@@ -55,7 +55,7 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     text = read_text(path).get(TEXT_KEY)
     if text is None:
         raise JaxstyleError(f"{path}: carries no jaxstyle manifest, so there is nothing to replay")
-    data = parsed(text, Headed, f"{path}: its manifest")
+    data: dict[str, Any] = parsed(text, Headed, f"{path}: its manifest")
     if not data["format"].startswith(FORMAT[:-1]):
         raise JaxstyleError(f"{path}: its manifest is not of the format {FORMAT}")
     checked(data, Manifest, f"{path}: its manifest")

@@ -38,7 +38,8 @@ def blended(before: Array, warped: Array, weights: Array, blend: Any) -> Array:
       weights: c `[H, W]`; blend: δ.
     """
     share = blend * weights[..., None]
-    return share * warped + (1 - share) * before
+    mixed: Array = share * warped + (1 - share) * before
+    return mixed
 
 
 def sweep(

@@ -96,7 +96,7 @@ def walk(
 def behind(consume: Callable[..., None]) -> Iterator[Callable[..., None]]:
     """The same function, run in order in a thread of its own; what it raises is raised by a later call or at
     the end of the block."""
-    pending: deque[Future] = deque()
+    pending: deque[Future[None]] = deque()
     with ThreadPoolExecutor(1) as pool:
         def submit(*arguments: Any) -> None:
             while len(pending) >= BEHIND or (pending and pending[0].done()):

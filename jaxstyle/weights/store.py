@@ -53,7 +53,7 @@ def available() -> dict[str, Path | None]:
     return {**files, "random": None}
 
 
-def load_weights(name: str | os.PathLike) -> Weights:
+def load_weights(name: str | os.PathLike[str]) -> Weights:
     """Weights by name (see `available`) or from a `.safetensors` file.
 
     Raises:
@@ -69,7 +69,7 @@ def best_available() -> str:
     return next(name for name in ("vgg19", "vgg19-slim", "random") if name in names)
 
 
-def weights_path(name: str | os.PathLike) -> Path | None:
+def weights_path(name: str | os.PathLike[str]) -> Path | None:
     """The file of weights by name or path; None for the random ones, which are made in place.
 
     Raises:
@@ -238,12 +238,12 @@ def _serialise(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> byte
     return len(header.encode()).to_bytes(8, "little") + header.encode() + data[8 + length :]
 
 
-def sha256(path: str | os.PathLike) -> str:
+def sha256(path: str | os.PathLike[str]) -> str:
     """Hex SHA-256 of a file's bytes."""
     return digest(path, "sha256")
 
 
-def digest(path: str | os.PathLike, algorithm: str) -> str:
+def digest(path: str | os.PathLike[str], algorithm: str) -> str:
     """Hex digest of a regular file's bytes by an algorithm of `hashlib`.
 
     Raises:

@@ -109,7 +109,8 @@ def restored(folder: Path, recipe: Training, task: Task, photos: Photos) -> Stat
     if found is None:
         return first_state(recipe, task)
     photos.set_state(found.about["photos"])
-    return jax.tree.map(jax.numpy.asarray, found.state)
+    state: State = jax.tree.map(jax.numpy.asarray, found.state)
+    return state
 
 
 def run(folder: Path, recipe: Training, task: Task, photos: Photos, plan: Plan,
@@ -125,7 +126,7 @@ def run(folder: Path, recipe: Training, task: Task, photos: Photos, plan: Plan,
     records = history(folder, int(state.step))
     best = best_checkpoint(records)
     with ThreadPoolExecutor(1) as writer:
-        pending: Future | None = None
+        pending: Future[None] | None = None
         for report in train_iter(recipe, task, state, photos, stop):
             state = report.state
             note(folder, records, {"step": report.step, "seconds": report.seconds, **report.losses,

@@ -87,7 +87,8 @@ def rate(recipe: Training, step: Array) -> Array:
     end = SMALLEST_RATE if recipe.schedule == "cosine" else 1.0
     schedule = optax.warmup_cosine_decay_schedule(
         0.0 if recipe.warmup else 1.0, 1.0, recipe.warmup, max(recipe.steps, recipe.warmup + 1), end)
-    return recipe.learning_rate * schedule(step + 1)
+    rate: Array = recipe.learning_rate * schedule(step + 1)
+    return rate
 
 
 def styles_at(recipe: Training, step: Array, count: int) -> Array:

@@ -190,7 +190,8 @@ class Patches:
         return value, self._legal(matches.peaks, styles)
 
     def _peaks(self, key: Array, styles: tuple[Candidates, ...]) -> tuple[Array, ...]:
-        return self._legal(match_patches(key, styles, self.search).peaks, styles)
+        chosen: tuple[Array, ...] = self._legal(match_patches(key, styles, self.search).peaks, styles)
+        return chosen
 
     def _legal(self, peaks: tuple[Array, ...] | None, styles: tuple[Candidates, ...]) -> Any:
         """Peaks with zeros where a copy has no patch, so that memory holds nothing of its padding."""
