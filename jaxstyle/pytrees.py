@@ -171,7 +171,7 @@ def fits(value: Any, hint: Any) -> bool:
         if inner[-1:] == (Ellipsis,):
             return all(fits(item, complex if inner[0] is Any else inner[0]) for item in value)
         return len(value) == len(inner) and all(map(fits, value, inner))
-    if origin is dict:
+    if origin in (dict, Mapping):
         return isinstance(value, Mapping) and all(fits(item, inner[1]) for item in value.values())
     if hint is type(None):
         return value is None

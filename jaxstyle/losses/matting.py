@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxstyle.errors import JaxstyleError, one_of
-from jaxstyle.losses.look import Look
+from jaxstyle.losses.look import Features, Look
 from jaxstyle.ops.local_affine import factorised, solved, window_element, window_mean
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.references import References
@@ -113,7 +113,7 @@ class Matting:
             raise JaxstyleError(f"the image is too small for matting windows of {self.size}×{self.size}")
         return {"guide": guide, "factor": factorised(guide, self.epsilon, self.size)}
 
-    def loss(self, image: Array, features: dict[str, Array], target: dict[str, Any]) -> Array:
+    def loss(self, image: Array, features: Features, target: dict[str, Any]) -> Array:
         """`matting_energy` of the image, normalised, without `weight`."""
         energy = matting_energy(image, target["guide"], target["factor"], self.epsilon, self.size)
         return energy if self.normalization == "paper" else energy / (image.size * self.size**2)

@@ -18,7 +18,7 @@ from jax import Array, lax
 from jaxstyle import ops
 from jaxstyle.errors import JaxstyleError, one_of
 from jaxstyle.losses.checks import blend_weights, same_length
-from jaxstyle.losses.look import Look
+from jaxstyle.losses.look import Features, Look
 from jaxstyle.losses.patches.matching import mean_energy
 from jaxstyle.ops.colors.palette import matched_colours
 from jaxstyle.ops.masks import pooled
@@ -41,7 +41,7 @@ def unit(x: Array) -> Array:
     return x * lax.rsqrt(jnp.maximum(squares, SHORT**2))
 
 
-def hypercolumns(features: Mapping[str, Array], scales: Mapping[str, Any], shape: tuple[int, int]) -> Array:
+def hypercolumns(features: Features, scales: Mapping[str, Any], shape: tuple[int, int]) -> Array:
     """Features of several layers at one resolution, each times its scale: `[h, w, Σ C]` for `shape` (h, w).
 
     Larger layers are averaged over 2×2 blocks, as the network pools: every feature counts equally, so that no
@@ -197,7 +197,7 @@ class Neighbours:
         maps = copies_of(references.style_maps[index], self.turns, self.mirrored)
         return candidates, [flat(pooled(semantic, *quarter(copy))) for semantic, copy in zip(maps, copies)]
 
-    def loss(self, image: Array, features: dict[str, Array], target: dict[str, Any]) -> Array:
+    def loss(self, image: Array, features: Features, target: dict[str, Any]) -> Array:
         """`neighbour_loss`, without `weight`."""
         columns = hypercolumns(features, target["scales"], target["columns"].shape[:2])
         return neighbour_loss(columns, target["columns"])
@@ -271,7 +271,7 @@ class Splitting:
         key: Array = target["key"]
         return key
 
-    def loss(self, image: Array, features: dict[str, Array], target: dict[str, Any], memory: Array
+    def loss(self, image: Array, features: Features, target: dict[str, Any], memory: Array
              ) -> tuple[Array, Array]:
         """Weighted sum over layers of `splitting_loss`, without `weight`, and the next key."""
         key, following = jax.random.split(jax.random.wrap_key_data(memory))

@@ -11,7 +11,7 @@ from jax import Array
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses.checks import same_length
-from jaxstyle.losses.look import Look
+from jaxstyle.losses.look import Features, Look
 from jaxstyle.losses.transport import LAYERS, cosine_distances, positions, sampled_columns, scales_of
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.references import References
@@ -67,7 +67,7 @@ class SelfSimilarity:
         key: Array = target["key"]
         return key
 
-    def loss(self, image: Array, features: dict[str, Array], target: dict[str, Any], memory: Array
+    def loss(self, image: Array, features: Features, target: dict[str, Any], memory: Array
              ) -> tuple[Array, Array]:
         """`similarity_loss` times what `full_at` says, without `weight`, and the next key."""
         key, following = jax.random.split(jax.random.wrap_key_data(memory))

@@ -16,7 +16,7 @@ from jax import Array, lax
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses.checks import blend_weights, same_length
-from jaxstyle.losses.look import Look
+from jaxstyle.losses.look import Features, Look
 from jaxstyle.losses.neighbours import unit
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.references import References
@@ -96,7 +96,7 @@ def interpolated(features: Array, places: Array) -> Array:
     return corner(0, 0) + corner(0, 1) + corner(1, 0) + corner(1, 1)
 
 
-def sampled_columns(image: Array, features: Mapping[str, Array], scales: Mapping[str, Any], places: Array
+def sampled_columns(image: Array, features: Features, scales: Mapping[str, Any], places: Array
                     ) -> Array:
     """Hypercolumns at `places`: colour `[H, W, 3]` and scaled features of each layer, `[n, 3 + Σ C]`."""
     parts = [interpolated(features[layer], places) * scale for layer, scale in scales.items()]
@@ -161,7 +161,7 @@ class RelaxedTransport:
         key: Array = target["key"]
         return key
 
-    def loss(self, image: Array, features: dict[str, Array], target: dict[str, Any], memory: Array
+    def loss(self, image: Array, features: Features, target: dict[str, Any], memory: Array
              ) -> tuple[Array, Array]:
         """The three parts, without `weight`, and the next key."""
         key, following = jax.random.split(jax.random.wrap_key_data(memory))

@@ -33,7 +33,7 @@ from jaxstyle.solvers import ArmijoLbfgs, begin_search, search_step
 from jaxstyle.solvers.iterate import Box
 from jaxstyle.transfer.controls import prepared
 from jaxstyle.transfer.inputs import sized
-from jaxstyle.transfer.objective import Terms, objective, targets
+from jaxstyle.transfer.objective import Term, Terms, objective, targets
 from jaxstyle.transfer.program import network_for
 from jaxstyle.transfer.recipe import Recipe, Stage
 
@@ -60,7 +60,7 @@ class Balance:
         return float(np.exp(np.interp(strength, self.strengths, np.log(self.factors))))
 
 
-def roles(terms: Terms) -> tuple[dict[str, Any], dict[str, Any]]:
+def roles(terms: Terms) -> tuple[Terms, Terms]:
     """Terms that keep the photo, and terms that bring the style; those of the image alone are neither.
 
     Raises:
@@ -74,7 +74,7 @@ def roles(terms: Terms) -> tuple[dict[str, Any], dict[str, Any]]:
     return content, style
 
 
-def power_of(term: Any) -> float:
+def power_of(term: Term) -> float:
     """The exponent with which the factor of a strength changes the weight of a style term."""
     return 0.5 if isinstance(term, Neighbours) else 1.0
 
@@ -223,7 +223,7 @@ def with_strength(recipe: Recipe, balance: Balance, strength: float) -> Recipe:
     weights = {f"terms.{name}.weight": float(f"{float(term.weight) * factor ** power_of(term):.5g}")
                for name, term in style.items()}
     colours = {f"terms.{name}.palette": term.palette * min(1.0, strength / RECOLOURED)
-               for name, term in content.items() if getattr(term, "palette", None) is not None}
+               for name, term in content.items() if isinstance(term, Content) and term.palette is not None}
     return replace(recipe, {**weights, **colours})
 
 

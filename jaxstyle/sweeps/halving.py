@@ -278,7 +278,8 @@ def settings_line(record: Mapping[str, Any]) -> str:
     chosen = []
     for name, term in roles(recipe.terms)[1].items():
         chosen.append(f"--terms.{name}.weight {term.weight:.4g}")
-        if len(getattr(term, "layer_weights", ())) > 1:
-            each = ",".join(f"{weight:.3g}" for weight in term.layer_weights)
+        layer_weights = getattr(term, "layer_weights", ())
+        if len(layer_weights) > 1:
+            each = ",".join(f"{weight:.3g}" for weight in layer_weights)
             chosen.append(f"--terms.{name}.layer_weights {each}")
     return " ".join(chosen)
