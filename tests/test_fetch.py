@@ -271,7 +271,7 @@ def test_unknown_names_list_the_known_ones(cache):
         fetch("vgg18")
     with pytest.raises(JaxstyleError) as raised:
         load_weights("vgg19")
-    for remedy in ("weights fetch vgg19", "weights port FILE", "--weights vgg19-slim"):
+    for remedy in ("weights fetch vgg19", "weights port FILE", "bundled network, vgg19-slim"):
         assert remedy in str(raised.value)
 
 

@@ -29,13 +29,13 @@ from jaxstyle.sweeps.batches import Options, save_states
 from jaxstyle.sweeps.folder import read_json, write_plan
 from jaxstyle.sweeps.halving import (
     KEEP_AT_LEAST,
+    chosen_settings,
     crowding,
     decide,
     lane_steps,
     ranked,
     read_rungs,
     rungs,
-    settings_line,
     tune,
 )
 from jaxstyle.sweeps.plan import Lane
@@ -325,9 +325,9 @@ def pressing_ctrl_c(runs, at):
         signal.raise_signal(signal.SIGINT)
 
 
-def test_settings_line(whole, lane):
+def test_chosen_settings(whole, lane):
     record = records_of(whole)[1]
     terms = record["recipe"]["terms"]["style"]
     each = ",".join(f"{weight:.3g}" for weight in terms["layer_weights"])
-    assert settings_line(record) == (f"--terms.style.weight {terms['weight']:.4g} "
-                                     f"--terms.style.layer_weights {each}")
+    assert chosen_settings(record) == {"terms.style.weight": f"{terms['weight']:.4g}",
+                                       "terms.style.layer_weights": each}

@@ -75,47 +75,47 @@ def recorded_files(data: Mapping[str, Any], given: Files, beside: Path) -> Files
     Raises:
       JaxstyleError: some are missing, which it lists, or one is not the file that was used.
     """
-    recorded, missing = data["references"], []
+    recorded, missing = data["references"], dict[str, str]()
 
-    def find(entry: Mapping[str, str] | None, override: str | None, option: str) -> str | None:
+    def find(entry: Mapping[str, str] | None, override: str | None, field: str) -> str | None:
         if entry is None:
             return None
         path = Path(entry["path"])
         candidates = [Path(override)] if override else [beside / path, beside / path.name]
         there = [candidate for candidate in candidates if is_file(candidate)]
         if not there:
-            missing.append(f"{override or path.name} ({option} FILE)")
+            missing[f"{override or path.name} ({field.replace('_', ' ')})"] = field
             return None
         # Another picture of the same name may lie where this one was.
         right = next((candidate for candidate in there if sha256(candidate) == entry["sha256"]), None)
         if right is None:
             raise JaxstyleError(f"{there[0]}: is not the file that was used (its SHA-256 differs); say "
-                                f"where that is with {option} FILE")
+                                "where that is", field)
         return str(right)
 
-    def find_all(key: str, overrides: tuple[str | None, ...], option: str) -> tuple[Any, ...]:
-        entries = recorded.get(key, [])
+    def find_all(field: str, overrides: tuple[str | None, ...]) -> tuple[Any, ...]:
+        entries = recorded.get(field, [])
         if overrides and len(overrides) != len(entries):
-            raise JaxstyleError(f"the picture was made from {len(entries)} {key.replace('_', ' ')}, "
+            raise JaxstyleError(f"the picture was made from {len(entries)} {field.replace('_', ' ')}, "
                                 f"not {len(overrides)}")
-        return tuple(find(entry, override, option)
+        return tuple(find(entry, override, field)
                      for entry, override in zip(entries, overrides or (None,) * len(entries)))
 
     files = Files(
-        content=find(recorded["content"], given.content, "--content"),
-        styles=find_all("styles", given.styles, "--style"),
-        start=find(recorded.get("start"), given.start, "--start"),
-        content_map=find(recorded.get("content_map"), given.content_map, "--content-map"),
-        style_maps=find_all("style_maps", given.style_maps, "--style-map"),
-        regions=find_all("regions", given.regions, "--region"),
-        style_regions=find_all("style_regions", given.style_regions, "--style-mask"),
-        content_mask=find(recorded.get("content_mask"), given.content_mask, "--content-mask"),
-        strength_mask=find(recorded.get("strength_mask"), given.strength_mask, "--strength-mask"),
+        content=find(recorded["content"], given.content, "content"),
+        styles=find_all("styles", given.styles),
+        start=find(recorded.get("start"), given.start, "start"),
+        content_map=find(recorded.get("content_map"), given.content_map, "content_map"),
+        style_maps=find_all("style_maps", given.style_maps),
+        regions=find_all("regions", given.regions),
+        style_regions=find_all("style_regions", given.style_regions),
+        content_mask=find(recorded.get("content_mask"), given.content_mask, "content_mask"),
+        strength_mask=find(recorded.get("strength_mask"), given.strength_mask, "strength_mask"),
         feather=recorded.get("feather", Files().feather),
     )
     if missing:
         raise JaxstyleError(f"not beside the picture, nor where they were: {', '.join(missing)}; say where "
-                            "they are now")
+                            "they are now", *dict.fromkeys(missing.values()))
     return files
 
 
@@ -142,5 +142,5 @@ def recorded_weights(data: Mapping[str, Any], name: str | None = None, beside: P
     weights = load_weights(name or places[0])
     if weights.sha256 != data["weights"]["sha256"]:
         raise JaxstyleError(f"weights '{weights.name}' are not those that were used (SHA-256 differs); say "
-                            "where those are with --weights FILE")
+                            "where those are", "weights")
     return weights

@@ -152,7 +152,7 @@ def tune(directory: Path, lane: Lane, *, count: int = 16, seed: int = 0, title: 
       JaxstyleError: see `candidates`; fewer than two of them; or the folder holds something else.
     """
     if count < 2:
-        raise JaxstyleError("--candidates takes a number of at least 2")
+        raise JaxstyleError("a search takes at least 2 candidates", "candidates")
     mesh = mesh or lane_mesh()
     references_of.cache_clear()  # files may have changed since another search of this process
     weights = load_weights(lane.weights)
@@ -272,14 +272,13 @@ def read_rungs(directory: Path) -> list[Rung]:
             for entry in plan["tune"]["rungs"]]
 
 
-def settings_line(record: Mapping[str, Any]) -> str:
-    """The settings that tuning chose, as for the command line of `jaxstyle stylize`."""
+def chosen_settings(record: Mapping[str, Any]) -> dict[str, str]:
+    """The settings of a recipe that tuning chose, path -> value as text."""
     recipe = recipe_from_json(record["recipe"])
-    chosen = []
+    chosen = {}
     for name, term in roles(recipe.terms)[1].items():
-        chosen.append(f"--terms.{name}.weight {term.weight:.4g}")
+        chosen[f"terms.{name}.weight"] = f"{term.weight:.4g}"
         layer_weights = getattr(term, "layer_weights", ())
         if len(layer_weights) > 1:
-            each = ",".join(f"{weight:.3g}" for weight in layer_weights)
-            chosen.append(f"--terms.{name}.layer_weights {each}")
-    return " ".join(chosen)
+            chosen[f"terms.{name}.layer_weights"] = ",".join(f"{weight:.3g}" for weight in layer_weights)
+    return chosen

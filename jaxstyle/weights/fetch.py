@@ -101,7 +101,7 @@ def _obtain(name: str, entry: Entry, target: Path, file: Path | None, progress: 
             return _port(name, entry, published, source, target)
     raise JaxstyleError(
         f"{name} cannot be downloaded ({'; '.join(failures)}); where there is network, get "
-        f"{entry.files[0].url} and then give it with `jaxstyle weights fetch {name} --file FILE`"
+        f"{entry.files[0].url} and then give that file to `jaxstyle weights fetch {name}`", "file"
     )
 
 

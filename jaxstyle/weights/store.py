@@ -83,7 +83,7 @@ def weights_path(name: str | os.PathLike[str]) -> Path | None:
                 f"no weights called '{name}' here (there are: {', '.join(known)}); get published ones "
                 "with `jaxstyle weights fetch vgg19` (`jaxstyle weights list` names them all), or make "
                 "them from a file of another program with `jaxstyle weights port FILE`, or use the "
-                "bundled network: --weights vgg19-slim"
+                "bundled network, vgg19-slim", "weights"
             )
         return known[str(name)]
     return path

@@ -64,7 +64,8 @@ def translated(recipe: Recipe, weights: Weights) -> Recipe:
       JaxstyleError: features are others, and a layer's scale is not recorded of the network that the recipe
         was made for.
     """
-    absolute = {name: term for name, term in recipe.terms.items() if isinstance(term, Absolute) and is_absolute(term)}
+    absolute = {name: term for name, term in recipe.terms.items()
+                if isinstance(term, Absolute) and is_absolute(term)}
     plain = replace(recipe, {"made_for": None})
     if recipe.made_for is None or not absolute:
         return plain
@@ -86,7 +87,8 @@ def _scaled(term: Absolute, here: Mapping[str, Scale], theirs: Mapping[str, Scal
     weights = tuple(weight * loss_scale(term, theirs[layer]) / max(loss_scale(term, here[layer]), tiny)
                     for layer, weight in zip(term.layers, term.layer_weights))
     changes: dict[str, Any] = {"layer_weights": weights}
-    if isinstance(term, Patches) and _raw_matching(term):  # γ stands beside raw features, whose length is that of all channels
+    if isinstance(term, Patches) and _raw_matching(term):
+        # γ stands beside raw features, whose length is that of all channels.
         lengths = [here[layer].square * here[layer].channels / (theirs[layer].square * theirs[layer].channels)
                    for layer in term.layers]
         changes["gamma"] = term.gamma * math.sqrt(math.exp(sum(map(math.log, lengths)) / len(lengths)))
