@@ -26,10 +26,10 @@ from jaxstyle.report.data import read_sweep
 from jaxstyle.runs.manifest import Files, load_references, manifest
 from jaxstyle.runs.replay import recipe_from_json
 from jaxstyle.sweeps.batches import Options, save_states
+from jaxstyle.sweeps.candidates import Tuning, chosen_settings
 from jaxstyle.sweeps.folder import read_json, write_plan
 from jaxstyle.sweeps.halving import (
     KEEP_AT_LEAST,
-    chosen_settings,
     crowding,
     decide,
     lane_steps,
@@ -67,7 +67,8 @@ def lane(inputs):
 
 
 def search(directory, lane, **given):
-    return tune(directory, lane, **{"count": COUNT, "options": Options(width=3), **given})
+    options = given.pop("options", Options(width=3))
+    return tune(directory, Tuning(lane, **{"candidates": COUNT, **given}), options)
 
 
 @pytest.fixture(scope="module")
@@ -260,7 +261,7 @@ def test_another_command_is_refused(tmp_path, whole, lane, inputs, monkeypatch):
         with pytest.raises(JaxstyleError, match="holds another sweep"):
             next(search(whole, **{"lane": lane, **given}))
     with pytest.raises(JaxstyleError, match="at least 2"):
-        next(search(tmp_path / "run", lane, count=1))
+        next(search(tmp_path / "run", lane, candidates=1))
     with pytest.raises(JaxstyleError, match="holds another sweep"):
         next(run_sweep(whole, [lane]))
     records = [manifest(lane.recipe, lane.files, load_weights(lane.weights))]

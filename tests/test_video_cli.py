@@ -25,7 +25,7 @@ from jaxstyle.transfer import program
 from jaxstyle.video import optimise
 from jaxstyle.video import recipe as recipes
 from jaxstyle.video.files.frames import Frame
-from jaxstyle.video.sequence import walk
+from jaxstyle.video.sequence import Before, walk
 from jaxstyle.video.steady import paint_fast
 
 SETTINGS = ("--terms.content.layers", "relu2_1", "--terms.style.layers", "relu1_1,relu2_1",
@@ -150,7 +150,7 @@ def test_a_scene_cut_starts_afresh(tmp_path):
         return image, {}
 
     from jaxstyle.video.estimate import flow_source
-    found = list(walk(frames, paint, flow_source(None, tmp_path), offsets=(1, 2), cut=0.4, measure=True))
+    found = list(walk(frames, paint, flow_source(None, tmp_path), Before((1, 2), 0.4), measure=True))
     assert [painted.cut for painted in found] == [False, False, False, True, False, False]
     assert seen == [[False, False], [True, False], [True, True], [False, False], [True, False], [True, True]]
     assert [painted.flicker is None for painted in found] == [True, False, False, True, False, False]

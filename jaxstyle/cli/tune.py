@@ -15,7 +15,8 @@ from jaxstyle.errors import JaxstyleError
 from jaxstyle.report.data import read_sweep
 from jaxstyle.runs.manifest import Files
 from jaxstyle.sweeps.batches import Options
-from jaxstyle.sweeps.halving import chosen_settings, read_rungs, tune
+from jaxstyle.sweeps.candidates import Tuning, chosen_settings
+from jaxstyle.sweeps.halving import read_rungs, tune
 from jaxstyle.sweeps.plan import MAX_LANES, Lane, for_sweeps
 from jaxstyle.transfer import presets
 from jaxstyle.transfer.memory import parse_size
@@ -73,8 +74,8 @@ class Tune:
         lane = Lane({}, for_sweeps(override(base, dict(settings))), files, self.weights or best_available())
         lane = fitted([lane] * self.candidates, options, console)[0] if self.candidates > 1 else lane
         console.print(f"{self.candidates} candidates → {self.output}", highlight=False, soft_wrap=True)
-        search = tune(self.output, lane, count=self.candidates, seed=self.seed,
-                      title=f"{self.content.stem}: tuned weights", options=options)
+        tuning = Tuning(lane, self.candidates, self.seed, title=f"{self.content.stem}: tuned weights")
+        search = tune(self.output, tuning, options)
         if code := watched(search, self.candidates, console):
             return code
         page = write_report(self.output)

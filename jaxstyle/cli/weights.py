@@ -16,7 +16,7 @@ from jaxstyle.cli.console.terminal import marked
 from jaxstyle.errors import JaxstyleError, printable
 from jaxstyle.weights.fetch import fetch
 from jaxstyle.weights.normalise import normalise_on_photos
-from jaxstyle.weights.port import port
+from jaxstyle.weights.port import Provenance, port
 from jaxstyle.weights.registry import registry
 from jaxstyle.weights.store import (
     available,
@@ -99,7 +99,7 @@ class Port:
         output = self.output or cache_dir() / "weights" / f"{self.file.stem}.safetensors"
         _check_target(output, self.force)
         weights = port(self.file, output, self.arch, convention=self.convention,
-                       border=self.border, licence=self.licence)
+                       border=self.border, provenance=Provenance(licence=self.licence))
         made_for = MEANING[read_notes(output)["convention"]]
         console.print(f"{output}: {_summary(weights)}, input: {made_for}, border: {weights.network.border}",
                       highlight=False, soft_wrap=True)

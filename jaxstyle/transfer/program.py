@@ -21,6 +21,7 @@ from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.ops.resize import resize_to
 from jaxstyle.references import References
 from jaxstyle.solvers import Search, begin_search, search_step
+from jaxstyle.solvers.iterate import Remembering
 from jaxstyle.transfer.controls import prepared
 from jaxstyle.transfer.inputs import first_image, frame
 from jaxstyle.transfer.layout import ALONE, Layout
@@ -106,7 +107,7 @@ class Program:
 
         The memory of `search` is reused.
         """
-        advanced: Advanced = _advance(ready, self.solved, targets, search, steps, CHUNK_STEPS, self.layout)
+        advanced: Advanced = _advance(ready, self.solved, targets, search, steps, self.layout)
         return advanced
 
     def state_shapes(self) -> State:
@@ -122,7 +123,7 @@ class Program:
         references, found, search, first = self._shapes()
         weights = self.layout.shapes(self.weights, common=True)
         ready = self.layout.shapes(jax.eval_shape(self._prepared, self.weights), common=True)
-        yield _advance.lower(ready, self.solved, found, search, 1, CHUNK_STEPS, self.layout).compile()
+        yield _advance.lower(ready, self.solved, found, search, 1, self.layout).compile()
         yield _begin.lower(weights, self.solved, found, first, self.layout).compile()
         yield _targets.lower(weights, references, self.active, first, self.layout).compile()
 
@@ -212,28 +213,28 @@ def _begin(weights: Weights, recipe: Recipe, found: dict[str, Any], first: Array
         # A copy: what a program returns as it got it shares its memory, which `advance` reuses.
         x = recipe.canvas.encode(jnp.copy(layout.keep(first, first.shape)))
         memory = first_memory(recipe.terms, found)
-        search = begin_search(recipe.solver, _function(weights, recipe, found), x, memory)
+        search = begin_search(recipe.solver, minimised(weights, recipe, found), x, memory)
         return layout.keep(search, first.shape)
 
     begun: Search = layout.over_lanes(one, (False, True, True, True))(weights, recipe, found, first)
     return begun
 
 
-@partial(jax.jit, static_argnames=("capacity", "layout"), donate_argnames="search")
+@partial(jax.jit, static_argnames="layout", donate_argnames="search")
 def _advance(weights: Weights, recipe: Recipe, found: dict[str, Any], search: Search, steps: Any,
-             capacity: int, layout: Layout) -> Advanced:
+             layout: Layout) -> Advanced:
     def one(weights: Weights, recipe: Recipe, found: dict[str, Any], search: Search, steps: Any) -> Any:
-        return advance(weights, recipe, found, search, steps, capacity, layout)
+        return advance(minimised(weights, recipe, found), recipe, search, steps, CHUNK_STEPS, layout)
 
     mapped = (False, True, True, True, False)
     advanced: Advanced = layout.over_lanes(one, mapped)(weights, recipe, found, search, steps)
     return advanced
 
 
-def advance(weights: Weights, recipe: Recipe, found: dict[str, Any], search: Search, steps: Any,
-            capacity: int, layout: Layout = ALONE) -> Advanced:
-    """`steps` (at most `capacity`) solver steps, and the losses after each, name -> `[capacity]`."""
-    fun = _function(weights, recipe, found)
+def advance(fun: Remembering, recipe: Recipe, search: Search, steps: Any, capacity: int,
+            layout: Layout = ALONE) -> Advanced:
+    """`steps` (at most `capacity`) solver steps of `minimised`, and the losses after each, name ->
+    `[capacity]`."""
     shape = jax.eval_shape(recipe.canvas.decode, search.best.x).shape
 
     def body(i: Array, carry: tuple[Search, dict[str, Array]]) -> Advanced:
@@ -248,7 +249,7 @@ def advance(weights: Weights, recipe: Recipe, found: dict[str, Any], search: Sea
     return advanced
 
 
-def _function(weights: Weights, recipe: Recipe, found: dict[str, Any]) -> Any:
+def minimised(weights: Weights, recipe: Recipe, found: dict[str, Any]) -> Remembering:
     """What the solver minimises: coefficients and memory -> loss, its parts, and memory."""
     def fun(x: Any, memory: Any) -> tuple[Array, tuple[dict[str, Array], Any]]:
         return objective(weights, recipe.terms, found, recipe.canvas.decode(x), memory, rows=recipe.rows)
