@@ -22,6 +22,7 @@ import pytest
 from tiny import tiny_recipe, tiny_weights, write_inputs
 
 from jaxstyle.atomic import write_whole
+from jaxstyle.cli.console.interrupts import heeded
 from jaxstyle.cli.console.terminal import Terminal
 from jaxstyle.cli.main import main
 from jaxstyle.errors import JaxstyleError, printable
@@ -338,3 +339,18 @@ def test_a_signal_ends_a_busy_program_within_seconds(number, code):
     process.send_signal(number)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == code and said == "last words\n"
+
+
+class Deaf:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_a_signal_where_exceptions_are_forgotten_is_heard_later():
+    """Python drops what is raised in a destructor, as in JAX's callback of the garbage collector."""
+    with heeded() as interrupted, pytest.raises(KeyboardInterrupt):
+        thing = Deaf()
+        del thing
+        assert not interrupted  # not yet
+        time.sleep(10)
+    assert interrupted.code == 130
