@@ -84,7 +84,7 @@ def given_balance(monkeypatch):
     """Sets the factors of the weakest and the strongest style, where measuring them would only take long."""
     def give(*factors):
         balance = Balance(strengths=np.array([0.1, 0.9]), factors=np.array(factors))
-        monkeypatch.setattr("jaxstyle.sweeps.halving.measure_balance", lambda *given: balance)
+        monkeypatch.setattr("jaxstyle.sweeps.candidates.measure_balance", lambda *given: balance)
 
     return give
 
@@ -205,7 +205,7 @@ def test_interruptions_change_nothing(tmp_path, whole, lane, monkeypatch):
     stepwise(monkeypatch)
     for after in (0, 3, 12, 26, 40):
         interrupted(tmp_path / "run", lane, after)
-        monkeypatch.setattr("jaxstyle.sweeps.halving.measure_balance", None)  # measured once
+        monkeypatch.setattr("jaxstyle.sweeps.candidates.measure_balance", None)  # measured once
     done = deque(search(tmp_path / "run", lane), maxlen=1)
     assert not done or done[0].done == done[0].total == lane_steps(RUNGS, COUNT)
     assert results(tmp_path / "run") == results(whole)
@@ -255,7 +255,7 @@ def flip(path):
 
 
 def test_another_command_is_refused(tmp_path, whole, lane, inputs, monkeypatch):
-    monkeypatch.setattr("jaxstyle.sweeps.halving.measure_balance", None)  # refused before any work
+    monkeypatch.setattr("jaxstyle.sweeps.candidates.measure_balance", None)  # refused before any work
     other = replace(lane.recipe, {"terms.content.weight": 2.0})
     for given in ({"seed": 1}, {"count": 9}, {"lane": Lane({}, other, lane.files, lane.weights)}):
         with pytest.raises(JaxstyleError, match="holds another sweep"):

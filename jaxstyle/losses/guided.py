@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
+from jaxstyle.backbones.vgg import STYLE_LAYERS
 from jaxstyle.errors import JaxstyleError, one_of
 from jaxstyle.losses.checks import same_length
 from jaxstyle.losses.gram import NORMALIZATIONS, gram_loss, gram_matrix
@@ -57,7 +58,7 @@ class GuidedGram:
 
     weight: Any = 1.0
     layer_weights: tuple[Any, ...] = (0.2,) * 5
-    layers: tuple[str, ...] = static(default=("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"))
+    layers: tuple[str, ...] = static(default=STYLE_LAYERS)
     normalization: str = static(default="paper")
     shares: str = static(default="area")
 

@@ -17,7 +17,7 @@ from jax import Array, lax
 
 from jaxstyle import ops
 from jaxstyle.errors import JaxstyleError, one_of
-from jaxstyle.losses.checks import blend_weights, same_length
+from jaxstyle.losses.checks import blend_weights, first_key, same_length, styles_seen
 from jaxstyle.losses.look import Features, Look
 from jaxstyle.losses.patches.matching import mean_energy
 from jaxstyle.ops.colors.palette import matched_colours
@@ -258,13 +258,10 @@ class Splitting:
 
     def target(self, references: References, look: Look) -> dict[str, Any]:
         """Features of the styles at each layer, their shares, and the first PRNG key."""
-        if not references.styles:
-            raise JaxstyleError("the splitting term needs at least one style image")
-        found = [look(style, self.layers) for style in references.styles]
-        seed = 0 if references.seed is None else references.seed
+        found = styles_seen("splitting", references, look, self.layers)
         return {"styles": {layer: tuple(style[layer] for style in found) for layer in self.layers},
                 "shares": tuple(map(jnp.asarray, blend_weights(self.blend, len(found)))),
-                "key": jax.random.key_data(jax.random.key(seed))}
+                "key": jax.random.key_data(first_key(references))}
 
     def memory(self, target: dict[str, Any]) -> Array:
         """The first PRNG key, as numbers."""

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.losses.checks import same_length
+from jaxstyle.losses.checks import first_key, same_length
 from jaxstyle.losses.look import Features, Look
 from jaxstyle.losses.transport import LAYERS, cosine_distances, positions, sampled_columns, scales_of
 from jaxstyle.pytrees import pytree, static
@@ -57,10 +57,9 @@ class SelfSimilarity:
         if references.content is None:
             raise JaxstyleError("the self-similarity term needs a content image")
         found = look(references.content, self.layers)
-        seed = 0 if references.seed is None else references.seed
         return {"image": references.content, "features": {layer: found[layer] for layer in self.layers},
                 "scales": scales_of([found], self.layers, self.layer_weights),
-                "key": jax.random.key_data(jax.random.fold_in(jax.random.key(seed), 1))}
+                "key": jax.random.key_data(jax.random.fold_in(first_key(references), 1))}
 
     def memory(self, target: dict[str, Any]) -> Array:
         """The first PRNG key, as numbers."""

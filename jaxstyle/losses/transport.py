@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.losses.checks import blend_weights, same_length
+from jaxstyle.losses.checks import blend_weights, first_key, same_length, styles_seen
 from jaxstyle.losses.look import Features, Look
 from jaxstyle.losses.neighbours import unit
 from jaxstyle.pytrees import pytree, static
@@ -145,16 +145,13 @@ class RelaxedTransport:
 
     def target(self, references: References, look: Look) -> dict[str, Any]:
         """Images and features of the styles with their shares, scales, maps and the first PRNG key."""
-        if not references.styles:
-            raise JaxstyleError("the relaxed transport term needs at least one style image")
-        found = [look(style, self.layers) for style in references.styles]
-        seed = 0 if references.seed is None else references.seed
+        found = styles_seen("relaxed transport", references, look, self.layers)
         maps = references.style_maps if references.content_map is not None else (None,) * len(found)
         return {"styles": tuple((image, {layer: style[layer] for layer in self.layers}, semantic)
                                 for image, style, semantic in zip(references.styles, found, maps)),
                 "shares": tuple(map(jnp.asarray, blend_weights(self.blend, len(found)))),
                 "scales": scales_of(found, self.layers, self.layer_weights),
-                "map": references.content_map, "key": jax.random.key_data(jax.random.key(seed))}
+                "map": references.content_map, "key": jax.random.key_data(first_key(references))}
 
     def memory(self, target: dict[str, Any]) -> Array:
         """The first PRNG key, as numbers."""

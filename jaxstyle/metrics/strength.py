@@ -168,7 +168,7 @@ def trade_offs(weights: Weights, references: References, roles: Roles, steps: in
         rows = jnp.eye(2, dtype=values.dtype)
         return jnp.stack([jnp.linalg.norm(back(row)[0].ravel()) for row in rows])
 
-    def lane(carry: tuple[Array, Array], step: Array) -> tuple[tuple[Array, Array], tuple[Any, Array]]:
+    def compromise(carry: tuple[Array, Array], step: Array) -> tuple[tuple[Array, Array], tuple[Any, Array]]:
         balance, image = carry
         alone = jnp.isnan(step)
         factor = jnp.where(alone, 1.0, balance * step)
@@ -180,8 +180,8 @@ def trade_offs(weights: Weights, references: References, roles: Roles, steps: in
 
     solver = ArmijoLbfgs(box=box)
     at_photo = gradient_norms(photo)
-    lanes = jnp.concatenate([jnp.full(1, jnp.nan, photo.dtype), jnp.asarray(GRID, photo.dtype)])
-    (_, image), (values, factors) = lax.scan(lane, (jnp.ones((), photo.dtype), photo), lanes)
+    grid = jnp.concatenate([jnp.full(1, jnp.nan, photo.dtype), jnp.asarray(GRID, photo.dtype)])
+    (_, image), (values, factors) = lax.scan(compromise, (jnp.ones((), photo.dtype), photo), grid)
     return {"content": values["content"][1:], "style": values["style"][1:], "factors": factors[1:],
             "image": image}
 
