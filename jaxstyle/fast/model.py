@@ -26,6 +26,7 @@ from jaxstyle.atomic import write_whole
 from jaxstyle.backbones.perceptual import attributes_of
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.fast.network import StyleNetwork, checked, initial
+from jaxstyle.weights import SUFFIX
 from jaxstyle.weights.store import content_sha256
 
 FORMAT = "jaxstyle-fast-network"
@@ -118,11 +119,11 @@ def write_model(path: str | os.PathLike[str], model: Model, precision: str = "fl
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise JaxstyleError(f"{path}: cannot be written ({error.strerror})") from None
-    if path.suffix == ".safetensors":
+    if path.suffix == SUFFIX:
         write_whole(path, save(tensors, header), overwrite)
         return
     if path.exists() and not path.is_dir():
-        raise JaxstyleError(f"{path}: is a file; name a folder, or a file that ends in .safetensors")
+        raise JaxstyleError(f"{path}: is a file; name a folder, or a file that ends in {SUFFIX}")
     if (path / CARD_FILE).exists() and not overwrite:
         raise JaxstyleError(f"{path}: holds a model already; choose another name or allow overwriting")
     try:

@@ -30,6 +30,7 @@ from jaxstyle.sweeps.folder import (
     lane_folder,
     read_plan,
 )
+from jaxstyle.weights import SUFFIX
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class LaneRecord:
     def judge(self) -> str:
         """Name of the network that measured the distances."""
         name = (self.manifest.get("judge") or self.manifest.get("weights") or {}).get("name", "")
-        return Path(name).stem if name.endswith(".safetensors") else name
+        return Path(name).stem if name.endswith(SUFFIX) else name
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from jaxstyle.solvers import SOLVERS
 from jaxstyle.transfer.canvas import CANVASES
 from jaxstyle.transfer.controls import CONTROLS
 from jaxstyle.transfer.recipe import Recipe, Stage, Start
+from jaxstyle.weights import SUFFIX
 from jaxstyle.weights.store import available, load_weights, sha256
 
 
@@ -136,7 +137,7 @@ def recorded_weights(data: Mapping[str, Any], name: str | None = None, beside: P
     """
     recorded = str(data["weights"]["name"])
     places = [recorded]
-    if recorded.endswith(".safetensors") and beside is not None:
+    if recorded.endswith(SUFFIX) and beside is not None:
         places = [str(beside / recorded), str(beside / Path(recorded).name), Path(recorded).stem]
         places = [place for place in places if place in available() or is_file(Path(place))] or [recorded]
     weights = load_weights(name or places[0])

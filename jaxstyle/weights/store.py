@@ -29,6 +29,7 @@ from jaxstyle.atomic import write_whole
 from jaxstyle.backbones.perceptual import Weights, attributes_of, random_weights
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.reading import check_regular, open_regular, parsed, shown
+from jaxstyle.weights import SUFFIX
 
 TYPES = ("F64", "F32", "F16", "BF16")
 MAX_CONFIG = 10_000
@@ -49,7 +50,7 @@ def bundled_dir() -> Path:
 def available() -> dict[str, Path | None]:
     """Every name `load_weights` takes without a path, with its file (None: made in place)."""
     folders = (cache_dir() / "weights", bundled_dir())
-    files = {path.stem: path for folder in folders for path in sorted(folder.glob("*.safetensors"))}
+    files = {path.stem: path for folder in folders for path in sorted(folder.glob(f"*{SUFFIX}"))}
     return {**files, "random": None}
 
 
@@ -76,7 +77,7 @@ def weights_path(name: str | os.PathLike[str]) -> Path | None:
       JaxstyleError: unknown name.
     """
     path = Path(name)
-    if path.suffix != ".safetensors":
+    if path.suffix != SUFFIX:
         known = available()
         if str(name) not in known:
             raise JaxstyleError(
