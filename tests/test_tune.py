@@ -167,15 +167,15 @@ def test_candidates_climb_through_the_stages(whole, lane, inputs):
 def test_survivors_are_plain_runs_in_float64(tmp_path, lane, given_balance, monkeypatch):
     """Saved, loaded and gone on with at a rung: not one bit is lost on the way."""
     given_balance(0.1, 10)
-    modules = [importlib.import_module(f"jaxstyle.sweeps.{name}") for name in ("halving", "batches")]
+    halving = importlib.import_module("jaxstyle.sweeps.halving")
 
     def wide_references(files):
         return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), load_references(files))
 
     with jax.enable_x64(True):
         weights = in_float64(load_weights(lane.weights))
-        monkeypatch.setattr(modules[0], "load_weights", lambda name: weights)
-        monkeypatch.setattr(modules[1], "load_references", wide_references)
+        monkeypatch.setattr(halving, "load_weights", lambda name: weights)
+        monkeypatch.setattr(halving, "load_references", wide_references)
         deque(search(tmp_path / "run", lane), maxlen=0)
         kept = read_rungs(tmp_path / "run")[-1].kept
         assert len(kept) == KEEP_AT_LEAST
@@ -257,7 +257,7 @@ def flip(path):
 def test_another_command_is_refused(tmp_path, whole, lane, inputs, monkeypatch):
     monkeypatch.setattr("jaxstyle.sweeps.candidates.measure_balance", None)  # refused before any work
     other = replace(lane.recipe, {"terms.content.weight": 2.0})
-    for given in ({"seed": 1}, {"count": 9}, {"lane": Lane({}, other, lane.files, lane.weights)}):
+    for given in ({"seed": 1}, {"candidates": 9}, {"lane": Lane({}, other, lane.files, lane.weights)}):
         with pytest.raises(JaxstyleError, match="holds another sweep"):
             next(search(whole, **{"lane": lane, **given}))
     with pytest.raises(JaxstyleError, match="at least 2"):
