@@ -9,8 +9,9 @@ Distances of all lanes are measured by one network, the best VGG that is here (-
 can be compared; the lane of that very network is at an advantage.
 """
 
-from runner import STYLE_LAYERS, Setup, run
+from runner import Setup, run
 
+from jaxstyle.backbones.vgg import STYLE_LAYERS
 from jaxstyle.losses import Content, Gram
 from jaxstyle.weights.store import available, best_available, load_weights
 

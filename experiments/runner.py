@@ -33,7 +33,6 @@ from jaxstyle.transfer.presets.translation import translated
 from jaxstyle.transfer.recipe import Recipe
 from jaxstyle.weights.store import best_available, load_weights
 
-STYLE_LAYERS = recipes.STYLE_LAYERS
 QUICK_SIZE, QUICK_STEPS, QUICK_NOISE = 96, 60, 0.3
 LOG_SECONDS = 10.0
 
