@@ -19,7 +19,8 @@ import tyro
 from tyro.conf import arg
 
 from jaxstyle import JaxstyleError, load, load_weights, replace, save
-from jaxstyle.fast.model import Card, Model, read_model
+from jaxstyle.fast.card import Card
+from jaxstyle.fast.model import Model, read_model
 from jaxstyle.fast.network import stylized
 from jaxstyle.fast.training import recipes
 from jaxstyle.fast.training.data import gathered

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from tiny import fast_to_compile, tiny_weights
 
-from jaxstyle.fast.model import Card
+from jaxstyle.fast.card import Card
 from jaxstyle.fast.training.data import gathered
 from jaxstyle.fast.training.folder import Bookkeeping, begin, run
 from jaxstyle.fast.training.loop import make_task

@@ -17,7 +17,8 @@ from fast_tiny import RECIPE, picture, trained, write_photos
 from tiny import damage, fast_to_compile, tiny_weights
 
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.fast.model import Card, read_model
+from jaxstyle.fast.card import Card
+from jaxstyle.fast.model import read_model
 from jaxstyle.fast.training import loop, recipes
 from jaxstyle.fast.training.data import Photos, gathered, photo_files, split
 from jaxstyle.fast.training.folder import CHECKPOINTS, HISTORY, Bookkeeping, begin

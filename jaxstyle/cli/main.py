@@ -66,15 +66,23 @@ def answered(given: Sequence[str]) -> int:
     try:
         return run(given[0], given[1:])
     except JaxstyleError as error:
-        from jaxstyle.cli.console.terminal import marked, terminal
-
-        flags = ", ".join(f"--{FLAGS.get(field, field).replace('_', '-')}" for field in error.fields)
-        terminal().print(marked("error:", "red", f"{error} ({flags})" if flags else error))
-        return 2
+        return refused(error)
+    except OSError as error:  # a name that is too long, a disk that fails: the system says which
+        place = f"{error.filename}: " if error.filename else ""
+        return refused(JaxstyleError(f"{place}{error.strerror or error}; check its name, and the disk"))
     except KeyboardInterrupt:
         # The console may be what is still being imported.
         sys.stderr.write("interrupted; nothing was written\n")
         return INTERRUPTED
+
+
+def refused(error: JaxstyleError) -> int:
+    """Prints an error with the flags that change what it names; returns the exit code."""
+    from jaxstyle.cli.console.terminal import marked, terminal
+
+    flags = ", ".join(f"--{FLAGS.get(field, field).replace('_', '-')}" for field in error.fields)
+    terminal().print(marked("error:", "red", f"{error} ({flags})" if flags else error))
+    return 2
 
 
 def overview() -> str:

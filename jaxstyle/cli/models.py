@@ -13,8 +13,9 @@ from tyro.conf import Positional, arg
 from jaxstyle.cli.apply import blended
 from jaxstyle.cli.running.arguments import Settings
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.fast.card import read_card
 from jaxstyle.fast.export import exported
-from jaxstyle.fast.model import read_card, read_model, shares, write_model
+from jaxstyle.fast.model import read_model, shares, write_model
 from jaxstyle.fast.shelf import find_model, models, shelves
 from jaxstyle.weights import SUFFIX
 

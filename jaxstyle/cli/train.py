@@ -16,7 +16,8 @@ from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.cli.console.interrupts import noting_signals
 from jaxstyle.cli.running.arguments import Settings
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.fast.model import Card, Model, read_model, style_names
+from jaxstyle.fast.card import Card
+from jaxstyle.fast.model import Model, read_model, style_names
 from jaxstyle.fast.shelf import find_model
 from jaxstyle.fast.training import recipes
 from jaxstyle.fast.training.data import Gathered, gathered

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.fast.model import Card, Model
+from jaxstyle.fast.card import Card
+from jaxstyle.fast.model import Model
 from jaxstyle.fast.network import StyleNetwork
 
 # The variables of lengstrom/fast-style-transfer come in order of creation: kernel, offset, scale per layer.

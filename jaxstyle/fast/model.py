@@ -19,41 +19,29 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save
 
 from jaxstyle.atomic import write_whole
 from jaxstyle.backbones.perceptual import attributes_of
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.fast.network import StyleNetwork, checked, initial
+from jaxstyle.fast.card import (
+    CARD_FILE,
+    FORMAT,
+    VERSION,
+    Card,
+    card_in,
+    card_json,
+    first_line,
+    network_in,
+    read_header,
+)
+from jaxstyle.fast.network import StyleNetwork, initial
 from jaxstyle.weights import SUFFIX
 from jaxstyle.weights.store import content_sha256
 
-FORMAT = "jaxstyle-fast-network"
-VERSION = 1
-CARD_FILE, PARAMETERS = "card.json", "parameters"
+PARAMETERS = "parameters"
 PRECISIONS = ("float32", "float16")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Card:
-    """What people want to know about a model.
-
-    Attributes:
-      name: of the model; styles: name of each style, in the order of the network's.
-      licence, origin: whose pictures and photos it comes from; sample: file name of a picture of it.
-      steps: of training; recipe: as JSON; losses: figures measured on held-out photos; notes: anything else.
-    """
-
-    name: str
-    styles: tuple[str, ...]
-    licence: str = ""
-    origin: str = ""
-    sample: str = ""
-    steps: int = 0
-    recipe: Any = None
-    losses: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    notes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +101,7 @@ def write_model(path: str | os.PathLike[str], model: Model, precision: str = "fl
     """
     path = Path(path)
     tensors = _tensors(model, np.float16 if precision == "float16" else np.float32)
-    header = {"format": FORMAT, "format_version": str(VERSION), "card": json.dumps(_card_json(model.card)),
+    header = {"format": FORMAT, "format_version": str(VERSION), "card": json.dumps(card_json(model.card)),
               "network": json.dumps(attributes_of(model.network)), "content_sha256": content_sha256(tensors)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -132,7 +120,7 @@ def write_model(path: str | os.PathLike[str], model: Model, precision: str = "fl
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save(path.absolute() / PARAMETERS, unflatten_dict(tensors, sep="/"), force=True)
     except (OSError, ValueError) as error:
-        raise JaxstyleError(f"{path}: cannot be written ({_first_line(error)})") from None
+        raise JaxstyleError(f"{path}: cannot be written ({first_line(error)})") from None
     write_whole(path / CARD_FILE, json.dumps(header, indent=1).encode())
 
 
@@ -143,44 +131,16 @@ def read_model(path: str | os.PathLike[str], name: str = "") -> Model:
       JaxstyleError: missing, damaged, of a newer version, or something else than such a model.
     """
     path = Path(path)
-    if path.is_dir():
-        header, tensors = _read_folder(path)
-    else:
-        header, tensors = _read_file(path)
-    _check_header(path, header)
-    if content_sha256(tensors) != header.get("content_sha256"):
+    header = read_header(path)
+    network, card = network_in(header, path), card_in(header, path)
+    tensors = _read_folder(path) if path.is_dir() else _read_file(path)
+    if content_sha256(tensors) != header["content_sha256"]:
         raise JaxstyleError(f"{path}: damaged: its numbers are not those that were written; get it again")
     try:
-        network = checked(StyleNetwork(**json.loads(header["network"])))
-        card = json.loads(header["card"])
-        card["styles"] = tuple(card["styles"])
-        model = _model(network, tensors, Card(**card))
+        model = _model(network, tensors, card)
     except JaxstyleError as error:
         raise JaxstyleError(f"{path}: {error}") from None
-    except (KeyError, TypeError, ValueError) as error:
-        raise JaxstyleError(f"{path}: its card or its numbers do not make a network "
-                            f"({_first_line(error)}); get it again") from None
     return dataclasses.replace(model, card=dataclasses.replace(model.card, name=name)) if name else model
-
-
-def read_card(path: str | os.PathLike[str]) -> Card:
-    """The card alone, which is quick.
-
-    Raises:
-      JaxstyleError: as `read_model`.
-    """
-    path = Path(path)
-    header = _folder_header(path) if path.is_dir() else _file_header(path)
-    _check_header(path, header)
-    try:
-        card = json.loads(header["card"])
-        return Card(**{**card, "styles": tuple(card["styles"])})
-    except (KeyError, TypeError, ValueError) as error:
-        raise JaxstyleError(f"{path}: its card cannot be read ({_first_line(error)})") from None
-
-
-def _card_json(card: Card) -> dict[str, Any]:
-    return {field.name: getattr(card, field.name) for field in dataclasses.fields(card)}
 
 
 def _tensors(model: Model, kind: Any) -> dict[str, np.ndarray]:
@@ -218,60 +178,21 @@ def _model(network: StyleNetwork, tensors: Mapping[str, np.ndarray], card: Card)
     return Model(network=network, params=tree, statistics=statistics, card=card)
 
 
-def _check_header(path: Path, header: Mapping[str, str]) -> None:
-    """Raise unless this is a model that this version reads."""
-    if header.get("format") != FORMAT:
-        raise JaxstyleError(f"{path}: is no style network; `jaxstyle train` makes one")
-    version = str(header.get("format_version", ""))
-    if not version.isdecimal() or int(version) > VERSION:
-        raise JaxstyleError(f"{path}: was written by a newer version (format {version}, this one reads "
-                            f"{VERSION}); update jaxstyle")
-
-
-def _file_header(path: Path) -> dict[str, str]:
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            return file.metadata() or {}
-    except FileNotFoundError:
-        raise JaxstyleError(f"{path}: no such model") from None
-    except (SafetensorError, OSError) as error:
-        raise JaxstyleError(f"{path}: not a whole safetensors file ({_first_line(error)})") from None
-
-
-def _read_file(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    header = _file_header(path)
+def _read_file(path: Path) -> dict[str, np.ndarray]:
     with safe_open(str(path), framework="numpy") as file:
-        return header, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
 
 
-def _folder_header(path: Path) -> dict[str, str]:
-    try:
-        header = json.loads((path / CARD_FILE).read_text())
-    except FileNotFoundError:
-        raise JaxstyleError(f"{path}: holds no {CARD_FILE}, so it is no model folder; `jaxstyle train` "
-                            "makes one") from None
-    except (OSError, ValueError) as error:
-        raise JaxstyleError(f"{path / CARD_FILE}: cannot be read ({_first_line(error)})") from None
-    if not isinstance(header, dict):
-        raise JaxstyleError(f"{path / CARD_FILE}: is no card")
-    return header
-
-
-def _read_folder(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    header = _folder_header(path)
+def _read_folder(path: Path) -> dict[str, np.ndarray]:
     try:
         import orbax.checkpoint as ocp  # takes a second to import
 
         with ocp.StandardCheckpointer() as checkpointer:
             tree = checkpointer.restore(path.absolute() / PARAMETERS)
     except Exception as error:  # noqa: BLE001  damaged arrays make Orbax raise nearly any type
-        raise JaxstyleError(f"{path}: its {PARAMETERS} cannot be read ({_first_line(error)}); get it "
+        raise JaxstyleError(f"{path}: its {PARAMETERS} cannot be read ({first_line(error)}); get it "
                             "again") from None
-    return header, {name: np.asarray(value) for name, value in flatten_dict(tree, sep="/").items()}
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]
+    return {name: np.asarray(value) for name, value in flatten_dict(tree, sep="/").items()}
 
 
 def style_names(paths: Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.fast.model import CARD_FILE
+from jaxstyle.fast.card import CARD_FILE
 from jaxstyle.weights import SUFFIX
 from jaxstyle.weights.store import bundled_dir, cache_dir
 

@@ -49,6 +49,8 @@ class Label(NamedTuple):
 def sem_path(image: str | os.PathLike[str]) -> Path | None:
     """The map `<image>_sem.png` beside a picture, as users of neural doodle name it; None: there is none."""
     path = Path(image)
+    if not path.name:
+        return None
     beside = path.with_name(f"{path.stem}{SUFFIX}.png")
     return beside if beside.is_file() else None
 

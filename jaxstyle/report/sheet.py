@@ -10,6 +10,7 @@ from pathlib import Path
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
+from jaxstyle.errors import printable
 from jaxstyle.report.data import LaneRecord, SweepRecord
 
 CELL, GAP, FONT_SIZE, WRAP = 240, 10, 17, 6
@@ -75,7 +76,7 @@ def font(size: int = FONT_SIZE) -> ImageFont.FreeTypeFont:
 def fitted_text(draw: ImageDraw.ImageDraw, text: str, width: int) -> list[str]:
     """The text in lines no wider than `width`; breaks at spaces, and inside words that are too long."""
     lines, line = [], ""
-    for word in text.split(" "):
+    for word in printable(text).split(" "):
         while draw.textlength(word, font()) > width:
             cut = next(n for n in range(len(word) - 1, 0, -1)
                        if draw.textlength(word[:n], font()) <= width or n == 1)
@@ -105,7 +106,8 @@ def contact_sheet(sweep: SweepRecord) -> Image.Image:
     below = line * max((len(caption_lines(probe, lane)) for lane, _ in grid.cells.values()), default=0) \
         if captions else 0
     step_x, step_y = CELL + GAP, height + GAP + below
-    title = " ↓   ".join(name for name in (grid.row_name, f"{grid.column_name} →") if name.strip(" →"))
+    title = printable(" ↓   ".join(name for name in (grid.row_name, f"{grid.column_name} →")
+                                   if name.strip(" →")))
     width = max(left + step_x * len(grid.columns), round(probe.textlength(title, font())) + 2 * GAP)
     sheet = Image.new("RGB", (width, top + step_y * len(grid.rows)), PAPER)
     draw = ImageDraw.Draw(sheet)

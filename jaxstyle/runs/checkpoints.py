@@ -10,6 +10,7 @@ damaged, the one before serves, with a warning.
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import shutil
 import warnings
@@ -27,9 +28,10 @@ from jaxstyle.errors import JaxstyleError
 if TYPE_CHECKING:
     from orbax.checkpoint import CheckpointManager
 
-FORMAT = "jaxstyle-checkpoint-1"
+FORMAT = "jaxstyle-checkpoint-2"
 DAMAGES = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, EOFError)
 """What Orbax and its libraries raise where files are missing or broken."""
+DAMAGED = object()
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def save_checkpoint(folder: Path, step: int, state: Any, about: Mapping[str, Any
       JaxstyleError: the folder cannot be written or the disk is full; states that are there stay.
     """
     leaves = named_leaves(state)
-    entry = {"format": FORMAT, "sha256": sha256_of(leaves), "about": dict(about)}
+    entry = {"format": FORMAT, "sha256": sha256_of(leaves, about), "about": dict(about)}
     try:
         with opened(folder) as (ocp, manager):
             if step in manager.all_steps():
@@ -85,13 +87,16 @@ def restore_checkpoint(folder: Path, shapes: Callable[[Mapping[str, Any]], Any])
         return None
     with opened(folder) as (ocp, manager):
         for step in sorted(manager.all_steps(), reverse=True):
-            entry = read_entry(ocp, manager, step)
-            like = None if entry is None else shapes(entry["about"])
-            if entry is not None and like is None:
-                return None
-            state = None if entry is None else read_state(ocp, manager, step, like, entry["sha256"])
-            if entry is not None and state is not None:
-                return Checkpoint(step, state, entry["about"])
+            if (entry := read_entry(ocp, manager, step)) is not None:
+                try:
+                    like = shapes(entry["about"])
+                except DAMAGES:  # what was noted has lost a field
+                    like = DAMAGED
+                if like is None:
+                    return None
+                state = None if like is DAMAGED else read_state(ocp, manager, step, like, entry)
+                if state is not None:
+                    return Checkpoint(step, state, entry["about"])
             warnings.warn(f"{folder / str(step)}: this state is damaged; going on from the one before",
                           stacklevel=2)
     return None
@@ -108,7 +113,7 @@ def read_entry(ocp: Any, manager: CheckpointManager, step: int) -> dict[str, Any
         entry = manager.restore(step, args=ocp.args.Composite(entry=ocp.args.JsonRestore()))["entry"]
     except DAMAGES:
         return None
-    if not isinstance(entry, dict) or not isinstance(entry.get("about"), dict):
+    if not isinstance(entry, dict) or not isinstance(entry.get("about"), dict) or "sha256" not in entry:
         return None
     if entry.get("format") != FORMAT:
         raise JaxstyleError(f"{manager.directory}: saved by another version of jaxstyle "
@@ -116,7 +121,7 @@ def read_entry(ocp: Any, manager: CheckpointManager, step: int) -> dict[str, Any
     return entry
 
 
-def read_state(ocp: Any, manager: CheckpointManager, step: int, like: Any, sha256: str) -> Any:
+def read_state(ocp: Any, manager: CheckpointManager, step: int, like: Any, entry: Mapping[str, Any]) -> Any:
     """A state in the form of `like`; None if it is damaged or of another form."""
     leaves, treedef = jax.tree.flatten(like)
     names = [leaf_name(i) for i in range(len(leaves))]
@@ -129,7 +134,7 @@ def read_state(ocp: Any, manager: CheckpointManager, step: int, like: Any, sha25
         return None
     same = all((found[name].shape, found[name].dtype) == (leaf.shape, leaf.dtype)
                for name, leaf in zip(names, leaves))
-    if not same or sha256_of(found) != sha256:
+    if not same or sha256_of(found, entry["about"]) != entry["sha256"]:
         return None
     return jax.tree.unflatten(treedef, [found[name] for name in names])
 
@@ -144,9 +149,10 @@ def leaf_name(index: int) -> str:
     return f"leaf{index:04d}"
 
 
-def sha256_of(leaves: Mapping[str, np.ndarray]) -> str:
-    """Hex SHA-256 of named arrays: names, shapes, types and numbers."""
-    digest = hashlib.sha256()
+def sha256_of(leaves: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> str:
+    """Hex SHA-256 of named arrays (names, shapes, types and numbers) and of what is noted beside them."""
+    noted = json.loads(json.dumps(about))  # keys are texts in the file
+    digest = hashlib.sha256(json.dumps(noted, sort_keys=True).encode())
     for name in sorted(leaves):
         array = np.ascontiguousarray(leaves[name])
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())

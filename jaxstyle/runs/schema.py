@@ -14,6 +14,7 @@ Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 FileName = Annotated[str, Meta(min_length=1, max_length=4096, pattern="^[^\\x00]*$")]
 Short = Annotated[str, Meta(max_length=4096)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
+Ratio = Annotated[str, Meta(pattern="^[0-9]{1,9}(/[1-9][0-9]{0,8})?$")]
 Number = float | None
 Labels = dict[Short, Short]
 
@@ -137,3 +138,32 @@ class Plan(TypedDict):
 
 Row = dict[Short, float | None]
 """A line of metrics.jsonl."""
+
+
+class Footage(TypedDict):
+    """Which part of what a video was made of, and how."""
+
+    source: Input
+    start: Ratio
+    end: Ratio | None
+    every: Annotated[int, Meta(ge=1, le=10**6)]
+    rate: Ratio
+    size: Annotated[int, Meta(ge=1, le=65_535)] | None
+    stabilise: NotRequired[Annotated[float, Meta(ge=0, le=1)] | None]
+    blend: NotRequired[Short]
+    flow: FileName | None
+    even: bool
+
+
+class VideoManifest(TypedDict):
+    """What a video, or a folder of its frames, carries: made by a recipe or by a fast network."""
+
+    format: Short
+    video: Footage
+    recipe: NotRequired[dict[str, Any]]
+    references: NotRequired[Inputs]
+    weights: NotRequired[Network]
+    model: NotRequired[Input]
+    status: NotRequired[Short]
+    versions: NotRequired[dict[str, Short]]
+    device: NotRequired[Short]

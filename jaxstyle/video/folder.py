@@ -21,6 +21,8 @@ import numpy as np
 from jaxstyle.atomic import write_whole
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.files import load, save
+from jaxstyle.reading import checked, parsed, read_bounded
+from jaxstyle.runs.schema import Headed, VideoManifest
 
 MANIFEST, FLOW = "manifest.json", "flow"
 FORMAT = "jaxstyle-video-1"
@@ -114,14 +116,24 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Raises:
       JaxstyleError: there is none, or one of an unknown format.
     """
-    try:
-        data = json.loads((folder / MANIFEST).read_text())
-    except (OSError, ValueError):
-        raise JaxstyleError(f"{folder}: is not empty and holds no video by jaxstyle (no readable "
-                            f"{MANIFEST})") from None
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise JaxstyleError(f"{folder}: its manifest is not of the format {FORMAT}")
-    return data
+    if not (folder / MANIFEST).exists():
+        raise JaxstyleError(f"{folder}: is not empty and holds no video by jaxstyle (no {MANIFEST})")
+    return manifest_in(read_bounded(folder / MANIFEST), folder / MANIFEST)
+
+
+def manifest_in(text: bytes | str, path: Path) -> dict[str, Any]:
+    """The manifest of a video that JSON text stands for.
+
+    Raises:
+      JaxstyleError: it is none, or of another format; it names the field.
+    """
+    data = parsed(text, Headed, str(path))
+    if data["format"] != FORMAT:
+        raise JaxstyleError(f"{path}: its manifest is not of the format {FORMAT}")
+    found: dict[str, Any] = checked(data, VideoManifest, str(path))
+    if ("model" in found) == ("recipe" in found):
+        raise JaxstyleError(f"{path}: names a network and a recipe, or neither; one of them made the frames")
+    return found
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:

@@ -118,10 +118,6 @@ def read_recorded(path: Path) -> dict[str, Any]:
     """
     with opened(path) as (container, _):
         texts = {key.lower(): text for key, text in container.metadata.items()}
-    try:
-        data = json.loads(texts.get(METADATA_KEY, ""))
-    except ValueError:
-        raise JaxstyleError(f"{path}: carries no jaxstyle manifest, so there is nothing to replay") from None
-    if not isinstance(data, dict) or data.get("format") != files.FORMAT:
-        raise JaxstyleError(f"{path}: its manifest is not of the format {files.FORMAT}")
-    return data
+    if METADATA_KEY not in texts:
+        raise JaxstyleError(f"{path}: carries no jaxstyle manifest, so there is nothing to replay")
+    return files.manifest_in(texts[METADATA_KEY], path)

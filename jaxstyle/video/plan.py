@@ -19,7 +19,7 @@ from jaxstyle.images.files import load
 from jaxstyle.losses import TERMS
 from jaxstyle.ops.resize import fit_shape
 from jaxstyle.pytrees import from_json
-from jaxstyle.runs.manifest import Files, device_name, manifest, versions
+from jaxstyle.runs.manifest import Files, device_name, manifest, name_from, versions
 from jaxstyle.solvers import SOLVERS
 from jaxstyle.transfer.canvas import CANVASES
 from jaxstyle.transfer.recipe import Recipe, Stage, Start
@@ -148,9 +148,10 @@ def record(plan: Plan, weights: Weights | None) -> dict[str, Any]:
         made = manifest_of_model(plan)
     else:
         made = manifest(plan.recipe, Files(styles=plan.styles), weights, beside=plan.output.parent)
-    how = {"source": {"path": str(plan.source.resolve()), "sha256": source_hash(plan.source)},
+    how = {"source": entry(plan.source, plan),
            "start": plan.start, "end": plan.end, "every": plan.every, "rate": plan.rate, "size": plan.size,
-           "stabilise": plan.stabilise if plan.model else None, "blend": plan.blend, "flow": plan.flow,
+           "stabilise": plan.stabilise if plan.model else None, "blend": plan.blend,
+           "flow": None if plan.flow is None else name_from(plan.flow, plan.output.parent),
            "even": files.is_video(plan.output)}
     return {**made, "format": files.FORMAT, "video": how}
 
@@ -158,8 +159,12 @@ def record(plan: Plan, weights: Weights | None) -> dict[str, Any]:
 def manifest_of_model(plan: Plan) -> dict[str, Any]:
     """The part of a manifest that says which network made the frames."""
     assert plan.model is not None
-    return {"model": {"path": str(Path(plan.model).resolve()), "sha256": source_hash(Path(plan.model))},
-            "versions": versions(), "device": device_name()}
+    return {"model": entry(Path(plan.model), plan), "versions": versions(), "device": device_name()}
+
+
+def entry(path: Path, plan: Plan) -> dict[str, str]:
+    """A file or folder as the manifest of a video names it."""
+    return {"path": name_from(str(path), plan.output.parent), "sha256": source_hash(path)}
 
 
 def source_hash(path: Path) -> str:
@@ -217,18 +222,21 @@ def plan_from(data: Mapping[str, Any], output: Path, source: Path | None = None,
 
 def located(data: Mapping[str, Any], home: Path) -> dict[str, Any]:
     """The manifest of a video in the folder `home`, its files as seen from here where they are there."""
-    def here(entry: Mapping[str, str], key: str) -> dict[str, str]:
+    def here(entry: Mapping[str, Any], key: str) -> dict[str, Any]:
         places = (home / entry[key], home / Path(entry[key]).name)
         found = next((place for place in places if place.exists()), None)
         return {**entry, key: entry[key] if found is None else str(found)}
 
+    how = {**data["video"], "source": here(data["video"]["source"], "path")}
+    if how["flow"] is not None:
+        how = here(how, "flow")
     if "model" in data:
-        return dict(data)
+        return {**data, "video": how, "model": here(data["model"], "path")}
     styles = [here(entry, "path") for entry in data["references"]["styles"]]
     weights = data["weights"]
     if weights["name"].endswith(SUFFIX):
         weights = here(weights, "name")
-    return {**data, "references": {**data["references"], "styles": styles}, "weights": weights}
+    return {**data, "video": how, "references": {**data["references"], "styles": styles}, "weights": weights}
 
 
 def recipe_from(data: Any) -> VideoRecipe:

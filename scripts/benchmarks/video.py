@@ -22,7 +22,8 @@ import numpy as np
 import tyro
 from tyro.conf import Positional
 
-from jaxstyle.fast.model import Card, Model
+from jaxstyle.fast.card import Card
+from jaxstyle.fast.model import Model
 from jaxstyle.fast.network import StyleNetwork
 from jaxstyle.video import folder as files
 from jaxstyle.video.estimate import flow_source

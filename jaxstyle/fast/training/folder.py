@@ -10,19 +10,21 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import jax
 import numpy as np
 
 from jaxstyle.atomic import write_whole
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.fast.model import Card, write_model
+from jaxstyle.fast.card import Card
+from jaxstyle.fast.model import write_model
 from jaxstyle.fast.network import stylized
 from jaxstyle.fast.training.data import Photos
 from jaxstyle.fast.training.loop import Report, held_out_loss, model_of, train_iter
@@ -30,7 +32,9 @@ from jaxstyle.fast.training.recipe import Training
 from jaxstyle.fast.training.train import State, Task, first_state, whole
 from jaxstyle.images.files import save
 from jaxstyle.pytrees import to_json
+from jaxstyle.reading import parsed, read_bounded
 from jaxstyle.runs.checkpoints import restore_checkpoint, save_checkpoint
+from jaxstyle.runs.schema import Count
 
 CHECKPOINTS, HISTORY, IDENTITY, SKIPPED = "checkpoints", "history.jsonl", "training.json", "skipped.json"
 SAMPLES_SHOWN = 3
@@ -53,6 +57,12 @@ class Bookkeeping:
     sample_every: int = 500
 
 
+class Noted(TypedDict):
+    """A line of the history; the losses stand beside the step."""
+
+    step: Count
+
+
 @dataclass
 class Progress:
     """What a consumer shows after each report."""
@@ -69,7 +79,7 @@ class Progress:
 
 def begun(folder: Path) -> bool:
     """Whether a training was begun in the folder."""
-    return (folder / IDENTITY).exists()
+    return os.path.exists(folder / IDENTITY)  # Path.exists raises where a name is too long
 
 
 def begin(folder: Path, recipe: Training, books: Bookkeeping, resume: bool) -> None:
@@ -80,7 +90,7 @@ def begin(folder: Path, recipe: Training, books: Bookkeeping, resume: bool) -> N
     """
     said = {"recipe": to_json(recipe), **books.identity}
     if not begun(folder):
-        if folder.is_dir() and any(folder.iterdir()):
+        if os.path.isdir(folder) and any(folder.iterdir()):
             raise JaxstyleError(f"{folder}: is not empty and holds no training; choose another folder")
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -91,11 +101,7 @@ def begin(folder: Path, recipe: Training, books: Bookkeeping, resume: bool) -> N
     if not resume:
         raise JaxstyleError(f"{folder}: holds a training already; go on with it (resume) or choose another "
                             "folder")
-    try:
-        old = json.loads((folder / IDENTITY).read_text())
-    except (OSError, ValueError) as error:
-        raise JaxstyleError(f"{folder / IDENTITY}: cannot be read ({error}); remove the folder to begin "
-                            "anew") from None
+    old = parsed(read_bounded(folder / IDENTITY), dict[str, Any], str(folder / IDENTITY))
     said = json.loads(json.dumps(said))
     for name in said:
         if said[name] != old.get(name):
@@ -169,8 +175,8 @@ def history(folder: Path, step: int) -> list[dict[str, Any]]:
     if (folder / HISTORY).exists():
         for line in (folder / HISTORY).read_text().splitlines():
             try:
-                record = json.loads(line)
-            except ValueError:
+                record = parsed(line, Noted, HISTORY)
+            except JaxstyleError:
                 continue
             if record["step"] <= step:
                 records.append(record)

@@ -16,7 +16,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.fast.model import Card, Model
+from jaxstyle.fast.card import Card
+from jaxstyle.fast.model import Model
 from jaxstyle.fast.training.data import Photos
 from jaxstyle.fast.training.objective import check_terms, style_targets
 from jaxstyle.fast.training.recipe import Training
