@@ -26,9 +26,10 @@ from jax.sharding import Mesh
 
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.losses import Neighbours, Patches, TotalVariation
 from jaxstyle.metrics.pareto import pareto_front
 from jaxstyle.metrics.strength import measure_balance, roles, with_strength
-from jaxstyle.pytrees import replace, to_json
+from jaxstyle.pytrees import get, replace, to_json
 from jaxstyle.runs.manifest import fingerprint, manifest
 from jaxstyle.runs.replay import recipe_from_json
 from jaxstyle.sweeps.batches import (
@@ -57,6 +58,7 @@ from jaxstyle.sweeps.folder import (
 )
 from jaxstyle.sweeps.plan import Lane, for_sweeps
 from jaxstyle.transfer.layout import lane_mesh
+from jaxstyle.transfer.recipe import Recipe
 from jaxstyle.weights.store import load_weights
 
 LAYER_SPREAD = 0.8
@@ -80,14 +82,16 @@ class Rung:
 def candidates(weights: Weights, lane: Lane, count: int, seed: int) -> list[Lane]:
     """Lanes with strengths spread evenly over 0.1 … 0.9 and layer weights scattered around the recipe's.
 
-    Each style layer's weight is multiplied by a log-normal factor (σ = 0.8), the sum kept; every fourth
-    candidate keeps the recipe's own.
+    Each style layer's weight is multiplied by a log-normal factor (σ = 0.8), the sum kept; so are γ of terms
+    that match patches by maps, and weights of total variation (each by its own). Every fourth candidate keeps
+    the recipe's own.
 
     Raises:
       JaxstyleError: a recipe that has nothing to balance.
     """
     balance = measure_balance(weights, references_of(lane.files), lane.recipe)
-    rng = np.random.default_rng(seed)
+    rng, more = np.random.default_rng(seed), np.random.default_rng((seed, 1))
+    others = other_weights(lane.recipe, bool(lane.files.content_map))
     made = []
     for i, strength in enumerate(np.linspace(0.1, 0.9, count)):
         recipe = with_strength(lane.recipe, balance, float(strength))
@@ -101,9 +105,25 @@ def candidates(weights: Weights, lane: Lane, count: int, seed: int) -> list[Lane
                     new *= old.sum() / new.sum()
                     recipe = replace(recipe, {f"terms.{name}.layer_weights": tuple(map(float, new))})
                     scattered = " ".join(f"{weight:.2g}" for weight in new)
-        made.append(Lane(labels={**labels, "layer weights": scattered}, recipe=recipe, files=lane.files,
-                         weights=lane.weights))
+        labels["layer weights"] = scattered
+        for path, factor in zip(others, more.lognormal(0, LAYER_SPREAD, len(others))):
+            value = float(get(recipe, path)) * (float(factor) if i % 4 else 1.0)
+            recipe = replace(recipe, {path: value})
+            labels[path.removeprefix("terms.")] = f"{value:.3g}"
+        made.append(Lane(labels=labels, recipe=recipe, files=lane.files, weights=lane.weights))
     return made
+
+
+def other_weights(recipe: Recipe, guided: bool) -> list[str]:
+    """Paths of the numbers of a recipe, besides those of style and content, that a search varies: how much
+    maps count in matching, if there are maps, and how smooth the result is."""
+    found = []
+    for name, term in recipe.terms.items():
+        if isinstance(term, Patches | Neighbours) and guided:
+            found.append(f"terms.{name}.gamma")
+        if isinstance(term, TotalVariation):
+            found.append(f"terms.{name}.weight")
+    return found
 
 
 def ranked(points: Mapping[int, tuple[float, float]]) -> list[int]:
@@ -281,4 +301,7 @@ def settings_line(record: Mapping[str, Any]) -> str:
         if len(getattr(term, "layer_weights", ())) > 1:
             each = ",".join(f"{weight:.3g}" for weight in term.layer_weights)
             chosen.append(f"--terms.{name}.layer_weights {each}")
+    guided = bool(record["references"].get("content_map"))
+    for path in other_weights(recipe, guided):
+        chosen.append(f"--{path} {float(get(recipe, path)):.4g}")
     return " ".join(chosen)
