@@ -1,12 +1,11 @@
 """One photo in the style of several paintings, with all losses against steps.
 
-Source: course report "Deep Style", its baseline (figures 2 and 3): α/β = 1e-3 on the normalised VGG-19.
+Source: course report "Deep Style", its baseline (figures 2 and 3), here the recipe `deep-style`.
 Question: what does the method give, and how do total, content and style loss fall?
 Command: python experiments/baseline.py --content PHOTO --style PAINTING … -o runs/baseline
 Cost: a lane for each painting, in 1 program if they have one shape.
-Look for: in loss-parts.png total, content and style loss of every lane in one plot, weighted as they count:
-the style loss falls by orders of magnitude in the first steps, the content loss rises from noise's to its
-level, and then both fall slowly together.
+Look for: in loss-parts.png total, content and style loss of every lane in one plot, weighted as they count.
+The style's loss leads and falls the most; the content's stays behind it and falls slowly.
 """
 
 from pathlib import Path

@@ -23,7 +23,8 @@ def lanes(setup: Setup):
     shares = typical_shares(weights, [load(path) for path in setup.style])
     base = setup.recipe(200, recipes.DEFAULT)
     every = Files(content=str(setup.content), styles=tuple(map(str, setup.style)))
-    cases = {"the first alone": (base, setup.files()), "all, equal": (as_one_style(base, (1 / len(shares),) * len(shares)), every),
+    equal = (1 / len(shares),) * len(shares)
+    cases = {"the first alone": (base, setup.files()), "all, equal": (as_one_style(base, equal), every),
              "all, measured": (as_one_style(base, shares), every)}
     return [setup.lane({"paintings": name}, recipe, files) for name, (recipe, files) in cases.items()]
 

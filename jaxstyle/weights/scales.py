@@ -23,7 +23,6 @@ from jaxstyle.weights.store import bundled_dir
 from jaxstyle.weights.verify import colour_card
 
 OXFORD = "Oxford's VGG-19"
-NORMALISED = "the normalised VGG-19"
 
 
 class Scale(NamedTuple):

@@ -31,7 +31,7 @@ def catalogue() -> dict[str, tuple[Recipe, str]]:
         "gatys-2015": (GATYS_2015, "the paper: from noise, average pooling, one size"),
         "gatys-notebook": (GATYS_NOTEBOOK, "Gatys' PyTorch notebook: from the photo, max pooling"),
         "gatys-scipy": (GATYS_SCIPY, "the paper's losses with SciPy's L-BFGS-B, as a course paper runs them"),
-        "deep-style": (DEEP_STYLE, "the course report's baseline: from noise, on the normalised VGG-19"),
+        "deep-style": (DEEP_STYLE, "a course report's baseline: from noise, content without ½"),
         "improved-artistic": (IMPROVED_ARTISTIC, "a course report: Adam at 2.0, from the photo under noise"),
         "neural-style": (NEURAL_STYLE, "Johnson's Torch program: from mid-grey, 1000 steps"),
         "patches": (PATCHES, "ours: patches of the painting, steered by maps if there are any"),
