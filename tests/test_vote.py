@@ -201,6 +201,14 @@ def test_several_folders_are_an_axis(tmp_path):
     assert axes_of(those) == ["run", "recipe"]
 
 
+def test_pictures_that_have_moved_are_found_by_their_hash(tmp_path):
+    run = made_run(tmp_path / "run")
+    moved = [(tmp_path / name).rename(tmp_path / f"moved-{name}") for name in ("photo.png", "painting.png")]
+    assert contestants([run])[0].photo is None and not contestants([run])[0].paintings
+    found = contestants([run], [*moved, run / "manifest.json"])[0]
+    assert found.photo == moved[0] and found.paintings == (moved[1],)
+
+
 def test_wrong_choices_and_full_disks_say_so(tmp_path):
     question = questions(contestants([made_run(tmp_path / "run")]), "ann")[0]
     with pytest.raises(JaxstyleError, match="choice takes left, right, neither"):

@@ -87,28 +87,33 @@ class Standing(NamedTuple):
     chance: tuple[float, float, float]
 
 
-def contestants(folders: Sequence[Path]) -> list[Contestant]:
+def contestants(folders: Sequence[Path], inputs: Sequence[Path] = ()) -> list[Contestant]:
     """The results in the folders of sweeps.
+
+    Args:
+      inputs: pictures among which photos and paintings are that no longer lie where the runs say; known by
+        their hashes.
 
     Raises:
       JaxstyleError: a folder holds no sweep.
     """
     resolved = [folder.resolve() for folder in folders]
     plain = len({folder.name for folder in resolved}) == len(resolved)
+    known = {str(file_hash(path)): path for path in inputs}
     found = []
     for given, folder in zip(folders, resolved):
         run = {RUN: folder.name if plain else str(given)} if len(folders) > 1 else {}
         for lane in read_sweep(given).lanes:
             if lane.image is not None:
-                found.append(_contestant(lane, run))
+                found.append(_contestant(lane, run, known))
     return found
 
 
-def _contestant(lane: LaneRecord, run: Mapping[str, str]) -> Contestant:
+def _contestant(lane: LaneRecord, run: Mapping[str, str], known: Mapping[str, Path]) -> Contestant:
     assert lane.image is not None
     whole: dict[str, list[Path]] = {}
     for kind, entry in recorded_entries(lane.manifest.get("references", {})):
-        path = lane.image.parent / entry["path"]
+        path = known.get(entry["sha256"], lane.image.parent / entry["path"])
         # A folder of somebody else's may name any file of this machine.
         if file_hash(path) == entry["sha256"]:
             whole.setdefault(kind, []).append(path)

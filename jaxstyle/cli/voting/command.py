@@ -14,6 +14,7 @@ from jaxstyle.atomic import write_whole
 from jaxstyle.cli.console.interrupts import noting_signals
 from jaxstyle.cli.voting.server import Poll, serving
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.images.folder import pictures
 from jaxstyle.report.votes import (
     Contestant,
     axes_of,
@@ -41,6 +42,8 @@ class Vote:
     """Folders that `jaxstyle sweep` or an experiment wrote; votes are kept in the first."""
     voter: Annotated[str, arg(metavar="NAME")] = "anonymous"
     """Who votes: nobody is asked twice about the same two pictures."""
+    inputs: Annotated[tuple[Path, ...], arg(metavar="PICTURE ...")] = ()
+    """Photo and paintings, or folders of them, that do not lie beside RUN; the right ones are found."""
     questions: Annotated[int | None, arg(metavar="N")] = None
     """Ask at most so many; every two results if not given."""
     port: Annotated[int, arg(metavar="PORT")] = 8123
@@ -58,7 +61,7 @@ class Vote:
             raise JaxstyleError("--voter takes a name of 1 to 100 characters")
         if self.questions is not None and self.questions < 1:
             raise JaxstyleError("--questions takes a number of at least 1")
-        those = contestants(self.runs)
+        those = contestants(self.runs, pictures(self.inputs))
         if not self.results:
             self.ask(those, console)
         self.print_results(those, console)
@@ -75,6 +78,9 @@ class Vote:
         if not asked:
             raise JaxstyleError("there are no two different results of the same photo and painting to choose "
                                 "from; name a folder with more lanes, or several folders")
+        if any(question.left.photo is None or not question.left.paintings for question in asked):
+            console.print("photos or paintings do not lie beside these runs and cannot be shown; name them "
+                          "with --inputs", soft_wrap=True)
         answered = {vote["id"] for vote in votes}
         if self.questions is not None:
             asked = [question for question in asked if question.id not in answered][: self.questions]
