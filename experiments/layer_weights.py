@@ -1,7 +1,7 @@
 """Weights of the style layers: conv1_1 dominates, so conv3_1 and conv5_1 get more.
 
 Source: course paper on semantic transfer: "conv1_1 dominates", weight conv3_1 and conv5_1 more; "make these
-weights trained" (`jaxstyle tune` searches them).
+weights trained" (`jaxstyle tune` searches them, experiments/learned_weights.py descends).
 Question: how is the style loss spread over the layers, and what does evening it out change?
 Command: python experiments/layer_weights.py --content PHOTO --style PAINTING -o runs/layer-weights
 Cost: 4 lanes in 2 programs. Every layer is a term of its own, so that the report shows what each contributes.
