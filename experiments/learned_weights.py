@@ -3,8 +3,9 @@
 Source: course paper on semantic transfer: "make these weights trained".
 Question: can gradients find weights that an independent network likes better, and do they beat a search?
 Command: python experiments/learned_weights.py --content PHOTO --style PAINTING -o runs/learned
-Cost: 3 lanes in 1 program, after 12 gradients and 36 candidates (quick: 4 and 12) of an unrolled run of 12 steps. The target
-is the content plus the style distance in another network (--judge; the seeded random one if not given).
+Cost: 3 lanes in 1 program, after 12 gradients and 36 candidates (quick: 4 and 12) of an unrolled run of 12
+steps. The target is the content plus the style distance in another network (--judge; the seeded random one if
+not given).
 Look for: what is printed: the target of the recipe's own weights, of the learned and of the searched ones;
 then whether the full runs, measured by that network, keep the order. The report's distances say so.
 """
