@@ -8,8 +8,9 @@ Look for: conv1_1 to conv3_1 are almost perfect; conv4_1 and conv5_1 keep object
 exact pixels.
 """
 
-from runner import STYLE_LAYERS, Setup, run
+from runner import Setup, run
 
+from jaxstyle.backbones.vgg import STYLE_LAYERS
 from jaxstyle.losses import Content
 from jaxstyle.runs.manifest import Files
 

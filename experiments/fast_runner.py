@@ -23,7 +23,7 @@ from jaxstyle.fast.model import Card, Model, read_model
 from jaxstyle.fast.network import stylized
 from jaxstyle.fast.training import recipes
 from jaxstyle.fast.training.data import gathered
-from jaxstyle.fast.training.folder import Plan, begin
+from jaxstyle.fast.training.folder import Bookkeeping, begin
 from jaxstyle.fast.training.folder import run as train_in
 from jaxstyle.fast.training.loop import held_out_loss, make_task
 from jaxstyle.fast.training.recipe import Training
@@ -73,12 +73,12 @@ def trained(options: Options, label: str, recipe: Training, weights_name: str | 
     found = gathered(options.photos, size=recipe.crop, batch=recipe.batch, seed=0,
                      least_scale=recipe.least_scale)
     card = Card(name=label, styles=(options.style.stem,))
-    plan = Plan(card=card, identity={"painting": sha256(options.style), "photos": found.sha256,
+    books = Bookkeeping(card=card, identity={"painting": sha256(options.style), "photos": found.sha256,
                                      "weights": weights.sha256}, held_out=found.held_out,
                 save_every=max(10, recipe.steps // 4), sample_every=recipe.steps)
-    begin(folder, recipe, plan, resume=True)
+    begin(folder, recipe, books, resume=True)
     seconds, state = [], None
-    for progress in train_in(folder, recipe, task, found.photos, plan):
+    for progress in train_in(folder, recipe, task, found.photos, books):
         seconds.append(progress.report.seconds)
         state = progress.report.state
         print(f"{label}: step {progress.report.step}/{recipe.steps} {progress.report.losses['total']:.4g}",

@@ -15,8 +15,9 @@ lane of that very network is at an advantage.
 
 import sys
 
-from runner import STYLE_LAYERS, Setup, run
+from runner import Setup, run
 
+from jaxstyle.backbones.vgg import STYLE_LAYERS
 from jaxstyle.losses import Content, Gram
 from jaxstyle.sweeps.plan import Lane, for_sweeps
 from jaxstyle.weights.registry import registry

@@ -7,7 +7,9 @@ Cost: 5 lanes in 5 programs.
 Look for: colours only with conv1_1; strokes from conv3_1 on; with conv5_1 shapes bend to the painting's.
 """
 
-from runner import STYLE_LAYERS, Setup, run
+from runner import Setup, run
+
+from jaxstyle.backbones.vgg import STYLE_LAYERS
 
 
 def lanes(setup: Setup):

@@ -9,8 +9,9 @@ Look for: in the losses of a lane (weighted, as they count) which layer dominate
 more on conv3_1 and conv5_1, or with relative losses, larger strokes.
 """
 
-from runner import STYLE_LAYERS, Setup, run
+from runner import Setup, run
 
+from jaxstyle.backbones.vgg import STYLE_LAYERS
 from jaxstyle.losses import Content, Gram
 from jaxstyle.weights.scales import OXFORD
 

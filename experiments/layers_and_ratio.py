@@ -8,7 +8,9 @@ Look for: downwards, brush strokes grow from speckle to swirls as deeper layers 
 comes forward. The row of conv1_1 alone matches little more than colours.
 """
 
-from runner import STYLE_LAYERS, Setup, run
+from runner import Setup, run
+
+from jaxstyle.backbones.vgg import STYLE_LAYERS
 
 
 def lanes(setup: Setup):

@@ -15,7 +15,7 @@ import sys
 from runner import Setup, run
 
 from jaxstyle import recipes
-from jaxstyle.sweeps.batches import references_of
+from jaxstyle.runs.manifest import load_references
 from jaxstyle.sweeps.learning import learned_weights, searched_weights, with_factors
 from jaxstyle.transfer.presets.translation import translated
 from jaxstyle.weights.store import best_available, load_weights
@@ -24,7 +24,7 @@ from jaxstyle.weights.store import best_available, load_weights
 def lanes(setup: Setup):
     weights, other = load_weights(setup.weights or best_available()), load_weights(judge(setup))
     recipe = translated(setup.recipe(200, recipes.GATYS_2015, start__noise=0.0), weights)
-    given = (weights, other), references_of(setup.files()), recipe
+    given = (weights, other), load_references(setup.files()), recipe
     rounds = 4 if setup.quick else 12
     found = {"gradient": learned_weights(*given, rounds=rounds),
              "search": searched_weights(*given, count=3 * rounds)}

@@ -22,7 +22,6 @@ from matplotlib import cbook
 from tyro.conf import arg
 
 from jaxstyle import JaxstyleError, load, recipes, replace, save
-from jaxstyle.backbones import vgg
 from jaxstyle.report.page import write_report
 from jaxstyle.runs.manifest import Files
 from jaxstyle.sweeps.batches import Options, Progress
@@ -34,7 +33,6 @@ from jaxstyle.transfer.presets.translation import translated
 from jaxstyle.transfer.recipe import Recipe
 from jaxstyle.weights.store import best_available, load_weights
 
-STYLE_LAYERS = vgg.STYLE_LAYERS
 QUICK_SIZE, QUICK_STEPS, QUICK_NOISE = 96, 60, 0.3
 LOG_SECONDS = 10.0
 

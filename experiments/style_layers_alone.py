@@ -9,8 +9,9 @@ Look for: the higher the layer, the larger the structure that is right: colours,
 what a single high layer does not see, fine grain above all, is left as it began.
 """
 
-from runner import STYLE_LAYERS, Setup, run
+from runner import Setup, run
 
+from jaxstyle.backbones.vgg import STYLE_LAYERS
 from jaxstyle.losses import Gram
 
 

@@ -7,8 +7,9 @@ Cost: 5 lanes in 5 programs; the photo is not used.
 Look for: colours and speckle first, then strokes, then whole motifs, always scattered anew.
 """
 
-from runner import STYLE_LAYERS, Setup, run
+from runner import Setup, run
 
+from jaxstyle.backbones.vgg import STYLE_LAYERS
 from jaxstyle.losses import Gram
 
 

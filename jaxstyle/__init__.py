@@ -31,7 +31,7 @@ _PACKAGES = {"losses": "losses", "solvers": "solvers", "recipes": "transfer.pres
 
 
 def __getattr__(name: str) -> Any:
-    """A public name, imported when it is first asked for: `jaxstyle --help` needs none of them (PEP 562)."""
+    """A public name, imported when it is first asked for: help on the command line needs none (PEP 562)."""
     if name in _PACKAGES:
         found: Any = import_module(f"jaxstyle.{_PACKAGES[name]}")
     else:

@@ -7,7 +7,7 @@ from pathlib import Path
 from jaxstyle.errors import JaxstyleError
 
 
-def write_whole(path: str | os.PathLike, data: bytes, overwrite: bool = True) -> None:
+def write_whole(path: str | os.PathLike[str], data: bytes, overwrite: bool = True) -> None:
     """Write `data` to `path` so that an interruption at any moment leaves the old file, or none.
 
     The bytes go into `.jaxstyle-….tmp` beside the target, are flushed to disk, and the file is
@@ -37,7 +37,7 @@ def write_whole(path: str | os.PathLike, data: bytes, overwrite: bool = True) ->
         _discard(temporary)
 
 
-def exists_already(path: str | os.PathLike) -> JaxstyleError:
+def exists_already(path: str | os.PathLike[str]) -> JaxstyleError:
     """What to raise where a file must not be overwritten."""
     return JaxstyleError(f"{path}: exists already; choose another name or allow overwriting", "force")
 

@@ -68,7 +68,8 @@ def replace(tree: T, changes: Mapping[str, Any]) -> T:
     Raises:
       JaxstyleError: an unknown path (the message lists the choices) or a value of the wrong kind.
     """
-    return _replace(tree, [(path.split("."), value, path) for path, value in changes.items()])
+    changed: T = _replace(tree, [(path.split("."), value, path) for path, value in changes.items()])
+    return changed
 
 
 def get(tree: Any, path: str) -> Any:
@@ -146,7 +147,7 @@ def check_field(cls: type, name: str, value: Any, path: str) -> None:
     hint = hints(cls).get(name, Any)
     if hint is Any and type(field.default) in (int, float):
         hint = complex  # any number, or an array or tracer of them
-    if not fits(value, hint):
+    if not is_kind(value, hint):
         raise JaxstyleError(f"'{path}' takes {described(hint)}, not {str(value)[:80]!r}")
 
 
@@ -159,19 +160,19 @@ def hints(cls: type) -> dict[str, Any]:
         return {}
 
 
-def fits(value: Any, hint: Any) -> bool:
+def is_kind(value: Any, hint: Any) -> bool:
     """Whether a value is of an annotated kind, as far as JSON could get it wrong."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
-        return any(fits(value, choice) for choice in inner)
+        return any(is_kind(value, choice) for choice in inner)
     if origin is tuple:
         if not isinstance(value, tuple):
             return False
         if inner[-1:] == (Ellipsis,):
-            return all(fits(item, complex if inner[0] is Any else inner[0]) for item in value)
-        return len(value) == len(inner) and all(map(fits, value, inner))
-    if origin is dict:
-        return isinstance(value, Mapping) and all(fits(item, inner[1]) for item in value.values())
+            return all(is_kind(item, complex if inner[0] is Any else inner[0]) for item in value)
+        return len(value) == len(inner) and all(map(is_kind, value, inner))
+    if origin in (dict, Mapping):
+        return isinstance(value, Mapping) and all(is_kind(item, inner[1]) for item in value.values())
     if hint is type(None):
         return value is None
     if hint in (bool, str):
@@ -199,12 +200,14 @@ def described(hint: Any) -> str:
 
 def stack(trees: Sequence[T]) -> T:
     """One tree whose leaves have a leading axis over `trees` (all of equal structure)."""
-    return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *trees)
+    stacked: T = jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *trees)
+    return stacked
 
 
 def unstack(tree: T, index: int) -> T:
     """The `index`-th of the trees that `stack` joined."""
-    return jax.tree.map(lambda leaf: leaf[index], tree)
+    chosen: T = jax.tree.map(lambda leaf: leaf[index], tree)
+    return chosen
 
 
 def structure(tree: Any) -> Any:

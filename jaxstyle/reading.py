@@ -22,7 +22,7 @@ MAX_DEPTH = 32
 MAX_SHOWN = 200
 
 
-def open_regular(path: str | os.PathLike) -> BinaryIO:
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     """The file, open for reading, if it is a regular one.
 
     Raises:
@@ -45,20 +45,20 @@ def open_regular(path: str | os.PathLike) -> BinaryIO:
     raise not_regular(path)
 
 
-def check_regular(path: str | os.PathLike) -> None:
+def check_regular(path: str | os.PathLike[str]) -> None:
     """Raises:
       JaxstyleError: as `open_regular` does; for libraries that open files by their name.
     """
     open_regular(path).close()
 
 
-def not_regular(path: str | os.PathLike) -> JaxstyleError:
+def not_regular(path: str | os.PathLike[str]) -> JaxstyleError:
     """What is said of a folder, a pipe, a device or a socket."""
     kind = "a folder" if os.path.isdir(path) else "not a regular file"
     return JaxstyleError(f"{path}: is {kind}; name a file")
 
 
-def read_bounded(path: str | os.PathLike, most: int = MAX_BYTES) -> bytes:
+def read_bounded(path: str | os.PathLike[str], most: int = MAX_BYTES) -> bytes:
     """The bytes of a regular file of at most `most` bytes.
 
     Raises:

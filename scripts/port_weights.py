@@ -12,7 +12,7 @@ from pathlib import Path
 from jaxstyle.backbones import ARCHITECTURES
 from jaxstyle.backbones.perceptual import CONVENTIONS
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.weights.port import port
+from jaxstyle.weights.port import Provenance, port
 
 
 def main() -> int:
@@ -27,7 +27,7 @@ def main() -> int:
     try:
         weights = port(
             arguments.source, arguments.target, arguments.arch, convention=arguments.convention,
-            border=arguments.border, licence=arguments.licence,
+            border=arguments.border, provenance=Provenance(licence=arguments.licence),
         )
     except JaxstyleError as error:
         print(f"error: {error}", file=sys.stderr)

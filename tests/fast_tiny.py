@@ -10,7 +10,7 @@ from tiny import fast_to_compile, tiny_weights
 
 from jaxstyle.fast.model import Card
 from jaxstyle.fast.training.data import gathered
-from jaxstyle.fast.training.folder import Plan, begin, run
+from jaxstyle.fast.training.folder import Bookkeeping, begin, run
 from jaxstyle.fast.training.loop import make_task
 from jaxstyle.fast.training.recipe import Architecture, Training
 from jaxstyle.images.files import save
@@ -47,12 +47,12 @@ def trained(folder: Path, photos: Path, styles: int = 2, stop=lambda progress: F
     card = Card(name="tiny", styles=tuple(f"style{i}" for i in range(styles)))
     task = make_task(recipe, tiny_weights(), [picture(100 + i) for i in range(styles)])
     found = gathered(photos, size=recipe.crop, batch=recipe.batch, seed=0, least_scale=recipe.least_scale)
-    plan = Plan(card=card, identity={"photos": found.sha256}, held_out=found.held_out, save_every=10,
+    books = Bookkeeping(card=card, identity={"photos": found.sha256}, held_out=found.held_out, save_every=10,
                 sample_every=20)
-    begin(folder, recipe, plan, resume=True)
+    begin(folder, recipe, books, resume=True)
     asked = []
     state = None
-    for progress in run(folder, recipe, task, found.photos, plan, lambda: bool(asked)):
+    for progress in run(folder, recipe, task, found.photos, books, lambda: bool(asked)):
         state = progress.report.state
         if stop(progress):
             asked.append(1)

@@ -97,6 +97,7 @@ def search(inputs: str, output: str, cache: str) -> None:
     from jaxstyle.runs.manifest import Files
     from jaxstyle.solvers import Adam
     from jaxstyle.sweeps.batches import Options
+    from jaxstyle.sweeps.candidates import Tuning
     from jaxstyle.sweeps.halving import tune
     from jaxstyle.sweeps.plan import Lane
 
@@ -105,7 +106,7 @@ def search(inputs: str, output: str, cache: str) -> None:
     files = Files(content=str(folder / "photo.png"), styles=(str(folder / "painting.png"),))
     recipe = replace(tiny_recipe(10, (16, 24), solver=Adam()), {"start.noise": 0.3})
     lane = Lane({}, recipe, files, str(folder / "tiny.safetensors"))
-    for _ in tune(Path(output), lane, count=8, options=Options(width=3, save_seconds=0.0)):
+    for _ in tune(Path(output), Tuning(lane, candidates=8), Options(width=3, save_seconds=0.0)):
         pass
 
 

@@ -10,7 +10,7 @@ from conftest import to64
 from tiny import fast_to_compile
 
 from jaxstyle.backbones import VGG, AlexNet
-from jaxstyle.backbones.bands import banded_features, planned, sight
+from jaxstyle.backbones.bands import banded_features, bands_of, sight
 from jaxstyle.backbones.perceptual import random_weights
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses import Content, Gram, gram_matrix
@@ -73,9 +73,9 @@ def assert_same(found, desired):
 def test_values_and_gradients_are_those_of_the_whole_image(x64, border, pooling):
     weights = make(border=border, pooling=pooling)
     image = picture(61, 9)
-    plan = planned(weights, image, SMALL_LAYERS, 10)
-    assert (plan.rows, plan.window % 4, plan.bands) == (12, 61 % 4, 6)
-    assert plan.window < 61
+    cut = bands_of(weights, image, SMALL_LAYERS, 10)
+    assert (cut.rows, cut.window % 4, cut.bands) == (12, 61 % 4, 6)
+    assert cut.window < 61
     features = jax.jit(lambda x: banded_features(weights, x, SMALL_LAYERS, 10))(image)
     assert_same(features, weights.features(image, SMALL_LAYERS))
     assert_same(*both(weights, image, SMALL_LAYERS, 10))
@@ -90,9 +90,9 @@ def test_every_remainder_of_the_height(x64, height, rows):
 def test_vgg19_with_its_deep_blocks_whole(x64, height, border, pooling):
     weights = make(VGG19_NARROW, border=border, pooling=pooling)
     image = picture(height, 33)
-    plan = planned(weights, image, LAYERS, 16)
-    assert [layer.name for layer in plan.layers] == ["relu1_1", "conv2_1", "pool2", "relu3_1", "pool3"]
-    assert plan.halo == 24  # 2·1 + 2·2 + 4·4 = 22, in whole steps of 8
+    cut = bands_of(weights, image, LAYERS, 16)
+    assert [layer.name for layer in cut.layers] == ["relu1_1", "conv2_1", "pool2", "relu3_1", "pool3"]
+    assert cut.halo == 24  # 2·1 + 2·2 + 4·4 = 22, in whole steps of 8
     grams = ("relu1_1", "conv2_1", "relu3_1", "relu5_1")
     found = jax.jit(lambda x: banded_features(weights, x, LAYERS, 16, grams))(image)
     assert {name for name, value in found.items() if isinstance(value, Correlations)} == set(grams[:3])
@@ -132,7 +132,7 @@ def test_a_gradient_of_a_gradient(x64):
 
 def test_nothing_is_cut_where_nothing_is_gained(x64):
     weights, image = make(), picture(30, 8)
-    assert planned(weights, image, SMALL_LAYERS, 16).window >= 30
+    assert bands_of(weights, image, SMALL_LAYERS, 16).window >= 30
 
     def text(rows):
         return str(jax.make_jaxpr(lambda x: banded_features(weights, x, SMALL_LAYERS, rows))(image))

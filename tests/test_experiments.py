@@ -13,7 +13,7 @@ from jaxstyle.backbones import VGG
 from jaxstyle.backbones.perceptual import random_weights
 from jaxstyle.sweeps.batches import Options
 from jaxstyle.sweeps.folder import read_json
-from jaxstyle.sweeps.runner import grouped
+from jaxstyle.sweeps.runner import grouped, references_by_files
 from jaxstyle.weights.store import write_weights
 
 FOLDER = Path(__file__).parent.parent / "experiments"
@@ -81,7 +81,8 @@ def check_docstring(text, planned):
         assert f"\n{heading}" in text
     claimed = re.search(r"Cost: (\d+) lanes?.* (?:in|and) (\d+) programs?", text)
     if "for each" not in text:
-        assert (len(planned), len(grouped(planned, Options()))) == tuple(map(int, claimed.groups()))
+        groups = grouped(planned, references_by_files(planned), Options())
+        assert (len(planned), len(groups)) == tuple(map(int, claimed.groups()))
     labels = [tuple(lane.labels.items()) for lane in planned]
     assert len(set(labels)) == len(labels)
 

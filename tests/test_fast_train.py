@@ -20,7 +20,7 @@ from jaxstyle.errors import JaxstyleError
 from jaxstyle.fast.model import Card, read_model
 from jaxstyle.fast.training import loop, recipes
 from jaxstyle.fast.training.data import Photos, gathered, photo_files, split
-from jaxstyle.fast.training.folder import CHECKPOINTS, HISTORY, Plan, begin
+from jaxstyle.fast.training.folder import CHECKPOINTS, HISTORY, Bookkeeping, begin
 from jaxstyle.fast.training.loop import make_task, model_of, train_iter
 from jaxstyle.fast.training.recipe import Architecture, Training
 from jaxstyle.fast.training.train import first_state, styles_at
@@ -128,13 +128,13 @@ def test_another_training_in_the_folder_is_refused(tmp_path, photos, straight):
     folder, _ = straight
     with pytest.raises(JaxstyleError, match="begun with another recipe"):
         trained(folder, photos, learning_rate=0.5)
-    plan = Plan(card=Card(name="a", styles=("a",)), identity={}, held_out=np.zeros((0, 16, 16, 3)))
+    books = Bookkeeping(card=Card(name="a", styles=("a",)), identity={}, held_out=np.zeros((0, 16, 16, 3)))
     with pytest.raises(JaxstyleError, match="holds a training already"):
-        begin(folder, RECIPE, plan, resume=False)
+        begin(folder, RECIPE, books, resume=False)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").write_text("mine")
     with pytest.raises(JaxstyleError, match="not empty and holds no training"):
-        begin(tmp_path / "other", RECIPE, plan, resume=False)
+        begin(tmp_path / "other", RECIPE, books, resume=False)
 
 
 def test_a_loss_that_is_not_finite_goes_back_and_on_with_half_the_rate():

@@ -138,7 +138,7 @@ def test_no_network_is_one_quick_line(cache):
         fetch("tiny", entries=entries_of(*urls, known="md5:0"))
     assert time.monotonic() - began < 5
     text = str(raised.value)
-    assert text.count("no connection") == 2 and "--file" in text and "\n" not in text
+    assert text.count("no connection") == 2 and "`jaxstyle weights fetch tiny`" in text and "\n" not in text
     assert leftovers(cache) == []
 
 
@@ -271,7 +271,7 @@ def test_unknown_names_list_the_known_ones(cache):
         fetch("vgg18")
     with pytest.raises(JaxstyleError) as raised:
         load_weights("vgg19")
-    for remedy in ("weights fetch vgg19", "weights port FILE", "--weights vgg19-slim"):
+    for remedy in ("weights fetch vgg19", "weights port FILE", "bundled network, vgg19-slim"):
         assert remedy in str(raised.value)
 
 

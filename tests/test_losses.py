@@ -36,7 +36,7 @@ from jaxstyle.losses import (
 )
 from jaxstyle.pytrees import replace
 from jaxstyle.references import References
-from jaxstyle.transfer.objective import remembers
+from jaxstyle.transfer.objective import RememberingTerm
 
 RNG = np.random.default_rng(0)
 F = RNG.normal(size=(5, 7, 4))
@@ -169,7 +169,7 @@ def test_every_term_is_in_the_matrix():
 
 def loss_of(term, image, features, target):
     """The loss of a term, the first one of a term with a memory."""
-    if remembers(term):
+    if isinstance(term, RememberingTerm):
         return term.loss(image, features, target, term.memory(target))[0]
     return term.loss(image, features, target)
 

@@ -35,7 +35,7 @@ from jaxstyle.backbones.perceptual import CONVENTIONS
 from jaxstyle.images.files import load
 from jaxstyle.weights.formats.source import read_source
 from jaxstyle.weights.naming import vgg_modules
-from jaxstyle.weights.port import fold_normalisation, port
+from jaxstyle.weights.port import Provenance, fold_normalisation, port
 from jaxstyle.weights.store import load_weights, sha256
 
 ROOT = Path(__file__).parents[1]
@@ -238,7 +238,7 @@ def test_the_file_says_where_it_comes_from_and_is_reproducible(narrow, tmp_path)
     source = write_npz(tmp_path / "net.npz", narrow)
     for target in ("a", "b"):
         port(source, tmp_path / f"{target}.safetensors", "vgg19", border="replicate",
-             convention="torchvision", licence="CC BY 4.0", origin="Oxford")
+             convention="torchvision", provenance=Provenance("CC BY 4.0", "Oxford"))
     with safe_open(tmp_path / "a.safetensors", framework="numpy") as file:
         notes = file.metadata()
     assert notes["architecture"] == "vgg19" and notes["licence"] == "CC BY 4.0"
@@ -248,7 +248,7 @@ def test_the_file_says_where_it_comes_from_and_is_reproducible(narrow, tmp_path)
     weights = load_weights(tmp_path / "a.safetensors")
     assert weights.network.border == "replicate"
     other = port(source, tmp_path / "c.safetensors", "vgg19", border="replicate",
-                 convention="torchvision", licence="another remark")
+                 convention="torchvision", provenance=Provenance("another remark"))
     assert other.sha256 == weights.sha256
     assert port(source, tmp_path / "d.safetensors", convention="torchvision").sha256 != weights.sha256
     feature = weights.features(jnp.ones((8, 8, 3)), ("relu2_1",))["relu2_1"]

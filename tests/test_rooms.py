@@ -4,6 +4,7 @@ import ast
 import graphlib
 import importlib
 import operator
+import re
 from pathlib import Path
 
 import jaxstyle
@@ -82,3 +83,30 @@ def test_no_module_hides_behind_a_function_of_its_name():
         if path.name != "__init__.py":
             assert importlib.import_module(name) is operator.attrgetter(
                 name.removeprefix("jaxstyle."))(jaxstyle), name
+
+
+def test_no_function_takes_more_than_six_parameters():
+    long = []
+    for name, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                given = node.args
+                names = [each.arg for each in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+                if len(names) - ("self" in names) > 6:
+                    long.append(f"{name}.{node.name}({', '.join(names)})")
+    assert long == []
+
+
+def test_no_file_has_over_300_lines():
+    assert [name for name, path in modules().items() if len(path.read_text().splitlines()) > 300] == []
+
+
+def test_only_the_command_line_knows_flags():
+    flags = []
+    for name, path in modules().items():
+        if room(name) != "cli":
+            flags += [f"{name}:{node.lineno} {node.value[:60]}"
+                      for node in ast.walk(ast.parse(path.read_text()))
+                      if isinstance(node, ast.Constant) and isinstance(node.value, str)
+                      and re.search(r"(?<![\w-])--[a-z]", node.value)]
+    assert flags == []

@@ -165,7 +165,8 @@ def test_axes_and_plan():
 
 @pytest.mark.parametrize("text, message", [
     ("terms.style.weight", "not of the form"), ("terms.style.weight=", "no values"),
-    ("terms.styl.weight=1", "not one of content, style"), ("recipe=nonsense", "no recipe called"),
+    ("terms.styl.weight=1", "not one of content, style"),
+    ("recipe=nonsense", "recipe 'nonsense' is not one of"),
 ])
 def test_bad_axes(text, message):
     with pytest.raises(JaxstyleError, match=message):

@@ -29,17 +29,16 @@ from jaxstyle.report.data import read_sweep
 from jaxstyle.runs.manifest import Files, load_references, manifest
 from jaxstyle.runs.replay import recipe_from_json
 from jaxstyle.sweeps.batches import Options, save_states
+from jaxstyle.sweeps.candidates import Tuning, candidates, chosen_settings
 from jaxstyle.sweeps.folder import read_json, write_plan
 from jaxstyle.sweeps.halving import (
     KEEP_AT_LEAST,
-    candidates,
     crowding,
     decide,
     lane_steps,
     ranked,
     read_rungs,
     rungs,
-    settings_line,
     tune,
 )
 from jaxstyle.sweeps.plan import Lane
@@ -71,7 +70,8 @@ def lane(inputs):
 
 
 def search(directory, lane, **given):
-    return tune(directory, lane, **{"count": COUNT, "options": Options(width=3), **given})
+    options = given.pop("options", Options(width=3))
+    return tune(directory, Tuning(lane, **{"candidates": COUNT, **given}), options)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def given_balance(monkeypatch):
     """Sets the factors of the weakest and the strongest style, where measuring them would only take long."""
     def give(*factors):
         balance = Balance(strengths=np.array([0.1, 0.9]), factors=np.array(factors))
-        monkeypatch.setattr("jaxstyle.sweeps.halving.measure_balance", lambda *given: balance)
+        monkeypatch.setattr("jaxstyle.sweeps.candidates.measure_balance", lambda *given: balance)
 
     return give
 
@@ -170,15 +170,15 @@ def test_candidates_climb_through_the_stages(whole, lane, inputs):
 def test_survivors_are_plain_runs_in_float64(tmp_path, lane, given_balance, monkeypatch):
     """Saved, loaded and gone on with at a rung: not one bit is lost on the way."""
     given_balance(0.1, 10)
-    modules = [importlib.import_module(f"jaxstyle.sweeps.{name}") for name in ("halving", "batches")]
+    halving = importlib.import_module("jaxstyle.sweeps.halving")
 
     def wide_references(files):
         return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), load_references(files))
 
     with jax.enable_x64(True):
         weights = in_float64(load_weights(lane.weights))
-        monkeypatch.setattr(modules[0], "load_weights", lambda name: weights)
-        monkeypatch.setattr(modules[1], "load_references", wide_references)
+        monkeypatch.setattr(halving, "load_weights", lambda name: weights)
+        monkeypatch.setattr(halving, "load_references", wide_references)
         deque(search(tmp_path / "run", lane), maxlen=0)
         kept = read_rungs(tmp_path / "run")[-1].kept
         assert len(kept) == KEEP_AT_LEAST
@@ -208,7 +208,7 @@ def test_interruptions_change_nothing(tmp_path, whole, lane, monkeypatch):
     stepwise(monkeypatch)
     for after in (0, 3, 12, 26, 40):
         interrupted(tmp_path / "run", lane, after)
-        monkeypatch.setattr("jaxstyle.sweeps.halving.measure_balance", None)  # measured once
+        monkeypatch.setattr("jaxstyle.sweeps.candidates.measure_balance", None)  # measured once
     done = deque(search(tmp_path / "run", lane), maxlen=1)
     assert not done or done[0].done == done[0].total == lane_steps(RUNGS, COUNT)
     assert results(tmp_path / "run") == results(whole)
@@ -258,13 +258,13 @@ def flip(path):
 
 
 def test_another_command_is_refused(tmp_path, whole, lane, inputs, monkeypatch):
-    monkeypatch.setattr("jaxstyle.sweeps.halving.measure_balance", None)  # refused before any work
+    monkeypatch.setattr("jaxstyle.sweeps.candidates.measure_balance", None)  # refused before any work
     other = replace(lane.recipe, {"terms.content.weight": 2.0})
-    for given in ({"seed": 1}, {"count": 9}, {"lane": Lane({}, other, lane.files, lane.weights)}):
+    for given in ({"seed": 1}, {"candidates": 9}, {"lane": Lane({}, other, lane.files, lane.weights)}):
         with pytest.raises(JaxstyleError, match="holds another sweep"):
             next(search(whole, **{"lane": lane, **given}))
     with pytest.raises(JaxstyleError, match="at least 2"):
-        next(search(tmp_path / "run", lane, count=1))
+        next(search(tmp_path / "run", lane, candidates=1))
     with pytest.raises(JaxstyleError, match="holds another sweep"):
         next(run_sweep(whole, [lane]))
     records = [manifest(lane.recipe, lane.files, load_weights(lane.weights))]
@@ -329,17 +329,17 @@ def pressing_ctrl_c(runs, at):
         signal.raise_signal(signal.SIGINT)
 
 
-def test_settings_line(whole, lane):
+def test_chosen_settings(whole, lane):
     record = records_of(whole)[1]
     terms = record["recipe"]["terms"]["style"]
     each = ",".join(f"{weight:.3g}" for weight in terms["layer_weights"])
-    assert settings_line(record) == (f"--terms.style.weight {terms['weight']:.4g} "
-                                     f"--terms.style.layer_weights {each}")
+    assert chosen_settings(record) == {"terms.style.weight": f"{terms['weight']:.4g}",
+                                       "terms.style.layer_weights": each}
 
 
 def test_gamma_and_total_variation_are_searched_too(inputs, monkeypatch):
     """Each by its own factor around the recipe's, every fourth as it is; γ only where there are maps."""
-    monkeypatch.setattr("jaxstyle.sweeps.halving.measure_balance",
+    monkeypatch.setattr("jaxstyle.sweeps.candidates.measure_balance",
                         lambda *_: Balance(np.array([0.0, 1.0]), np.array([1.0, 10.0])))
     terms = {"content": Content(layers=("relu2_1",)), "tv": TotalVariation(weight=2.0),
              "style": Patches(layers=("relu1_1", "relu2_1"), gamma=3.0)}
@@ -347,7 +347,7 @@ def test_gamma_and_total_variation_are_searched_too(inputs, monkeypatch):
                   style_maps=(inputs["map2"],))
     lane = Lane({}, replace(tiny_recipe(terms=terms), {"stages": STAGES}), files, inputs["weights"])
     weights = load_weights(inputs["weights"])
-    made = candidates(weights, lane, 40, 0)
+    made = candidates(weights, load_references(files), Tuning(lane, candidates=40))
     for path, own in (("terms.style.gamma", 3.0), ("terms.tv.weight", 2.0)):
         values = np.array([get(each.recipe, path) for each in made])
         assert (values[::4] == own).all() and len(set(values)) == 31
@@ -355,6 +355,7 @@ def test_gamma_and_total_variation_are_searched_too(inputs, monkeypatch):
         assert abs(scattered.mean()) < 0.5 and 0.5 < scattered.std() < 1.1
         assert {each.labels[path.removeprefix("terms.")] for each in made[::4]} == {f"{own:g}"}
     plain = dataclasses.replace(lane, files=Files(content=inputs["photo"], styles=(inputs["painting"],)))
-    assert {get(each.recipe, "terms.style.gamma") for each in candidates(weights, plain, 8, 0)} == {3.0}
+    assert {get(each.recipe, "terms.style.gamma") for each in candidates(
+        weights, load_references(plain.files), Tuning(plain, candidates=8))} == {3.0}
     record = {"recipe": to_json(made[1].recipe), "references": {"content_map": {}}}
-    assert f"--terms.tv.weight {made[1].recipe.terms['tv'].weight:.4g}" in settings_line(record)
+    assert chosen_settings(record)["terms.tv.weight"] == f"{made[1].recipe.terms['tv'].weight:.4g}"

@@ -25,7 +25,7 @@ from jaxstyle.transfer import program
 from jaxstyle.video import optimise
 from jaxstyle.video import recipe as recipes
 from jaxstyle.video.files.frames import Frame
-from jaxstyle.video.sequence import walk
+from jaxstyle.video.sequence import Before, walk
 from jaxstyle.video.steady import paint_fast
 
 SETTINGS = ("--terms.content.layers", "relu2_1", "--terms.style.layers", "relu1_1,relu2_1",
@@ -150,7 +150,7 @@ def test_a_scene_cut_starts_afresh(tmp_path):
         return image, {}
 
     from jaxstyle.video.estimate import flow_source
-    found = list(walk(frames, paint, flow_source(None, tmp_path), offsets=(1, 2), cut=0.4, measure=True))
+    found = list(walk(frames, paint, flow_source(None, tmp_path), Before((1, 2), 0.4), measure=True))
     assert [painted.cut for painted in found] == [False, False, False, True, False, False]
     assert seen == [[False, False], [True, False], [True, True], [False, False], [True, False], [True, True]]
     assert [painted.flicker is None for painted in found] == [True, False, False, True, False, False]
@@ -231,7 +231,8 @@ def test_a_fast_network_is_held_still():
     (("-o", "clip.mp4"), "the video itself"), (("-o", "o.mp4", "--start", "1:xx"), "is no time"),
     (("-o", "o.mp4", "--start", "9"), "no frame between"), (("-o", "o.mp4", "--every", "0"), "at least 1"),
     (("-o", "o.mp4", "--crf", "99"), "crf"), (("-o", "o.mp4", "--size", "2"), "at least 16"),
-    (("-o", "o.mp4", "--recipe", "none"), "no video recipe"), (("-o", "o.mp4", "--fps", "0"), "--fps"),
+    (("-o", "o.mp4", "--recipe", "none"), "video recipe 'none' is not one of"),
+    (("-o", "o.mp4", "--fps", "0"), "--fps"),
     (("-o", "o.mp4", "--flow", "flows"), "flows/backward_2_1.flo"),
     (("-o", "o.mp4", "--terms.styel.weight", "1"), "styel"),
     (("-o", "full"), "holds no video by jaxstyle"), (("-o", "painting"), "is a file"),

@@ -47,7 +47,7 @@ class Layer(NamedTuple):
         return jnp.minimum(band * self.size, self.shape[0] - self.size)
 
 
-class Plan(NamedTuple):
+class Bands(NamedTuple):
     """How an image is cut: its rows, those of a band, of a halo and of a window, the number of bands."""
 
     height: int
@@ -77,23 +77,23 @@ def banded_features(
     """
     if rows is None or not layers:
         return weights.features(image, layers)
-    plan = planned(weights, image, layers, rows, grams)
-    if plan.window >= plan.height:
+    cut = bands_of(weights, image, layers, rows, grams)
+    if cut.window >= cut.height:
         return weights.features(image, layers)
-    found: dict[str, Any] = _in_bands(plan, weights, image)
-    for layer in plan.layers:
+    found: dict[str, Any] = _in_bands(cut, weights, image)
+    for layer in cut.layers:
         if layer.gram:
             found[layer.name] = Correlations(total=found[layer.name], shape=layer.shape)
     if deeper := tuple(name for name in layers if name not in found):
-        top = found[plan.layers[-1].name]
+        top = found[cut.layers[-1].name]
         network: Any = weights.network
         found |= network.apply({"params": weights.params}, top, deeper, skip=BLOCKS)
     return {name: found[name] for name in layers}
 
 
-def planned(
+def bands_of(
     weights: Weights, image: Array, layers: tuple[str, ...], rows: int, grams: tuple[str, ...] = ()
-) -> Plan:
+) -> Bands:
     """Bands for the features of an image at some layers; there is nothing to gain if window ≥ height.
 
     Raises:
@@ -108,7 +108,7 @@ def planned(
     radius = max((seen[name][1] for name in shallow), default=0)
     halo = -(-radius // stride) * stride
     height, band = image.shape[0], -(-rows // stride) * stride
-    return Plan(
+    return Bands(
         height=height, rows=band, halo=halo, window=band + 2 * halo + height % stride,
         bands=-(-height // band),
         layers=tuple(Layer(name, seen[name][0], features[name].shape, band // seen[name][0],
@@ -147,13 +147,13 @@ def sight(weights: Weights) -> dict[str, tuple[int, int]]:
     return found
 
 
-def _band(plan: Plan, weights: Weights, image_rows: Array, band: Array) -> dict[str, Array]:
+def _band(cut: Bands, weights: Weights, image_rows: Array, band: Array) -> dict[str, Array]:
     """A band's own rows of each layer `[size, w, c]`, zero where they are another's, or their Gram sums."""
-    features = weights.features(image_rows, tuple(layer.name for layer in plan.layers))
+    features = weights.features(image_rows, tuple(layer.name for layer in cut.layers))
     parts = {}
-    for layer in plan.layers:
+    for layer in cut.layers:
         first = layer.first(band)
-        own = lax.dynamic_slice_in_dim(features[layer.name], first - plan.start(band) // layer.stride,
+        own = lax.dynamic_slice_in_dim(features[layer.name], first - cut.start(band) // layer.stride,
                                        layer.size)
         owned = first + jnp.arange(layer.size) >= band * layer.size
         own = jnp.where(owned[:, None, None], own, 0)
@@ -162,18 +162,19 @@ def _band(plan: Plan, weights: Weights, image_rows: Array, band: Array) -> dict[
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _in_bands(plan: Plan, weights: Weights, image: Array) -> dict[str, Array]:
-    """Features, or sums of outer products, of the layers of a plan."""
+def _in_bands(cut: Bands, weights: Weights, image: Array) -> dict[str, Array]:
+    """Features, or sums of outer products, of the layers of a cut."""
     def add(band: Array, found: dict[str, Array]) -> dict[str, Array]:
-        rows = lax.dynamic_slice_in_dim(image, plan.start(band), plan.window)
-        parts = _band(plan, weights, rows, band)
+        rows = lax.dynamic_slice_in_dim(image, cut.start(band), cut.window)
+        parts = _band(cut, weights, rows, band)
         return {layer.name: found[layer.name] + parts[layer.name] if layer.gram
                 else _add_rows(found[layer.name], parts[layer.name], layer.first(band))
-                for layer in plan.layers}
+                for layer in cut.layers}
 
-    shapes = {layer.name: (layer.shape[-1],) * 2 if layer.gram else layer.shape for layer in plan.layers}
+    shapes = {layer.name: (layer.shape[-1],) * 2 if layer.gram else layer.shape for layer in cut.layers}
     empty = {name: jnp.zeros(shape, image.dtype) for name, shape in shapes.items()}
-    return lax.fori_loop(0, plan.bands, add, empty)
+    summed: dict[str, Array] = lax.fori_loop(0, cut.bands, add, empty)
+    return summed
 
 
 def _add_rows(whole: Array, rows: Array, first: Array) -> Array:
@@ -181,29 +182,29 @@ def _add_rows(whole: Array, rows: Array, first: Array) -> Array:
     return lax.dynamic_update_slice_in_dim(whole, old + rows, first, 0)
 
 
-def _in_bands_fwd(plan: Plan, weights: Any, image: Any) -> tuple[dict[str, Array], tuple]:
+def _in_bands_fwd(cut: Bands, weights: Any, image: Any) -> tuple[dict[str, Array], tuple[Weights, Array]]:
     if any(leaf.perturbed for leaf in jax.tree.leaves(weights)):
         raise JaxstyleError("weights cannot be differentiated in bands of rows; leave rows at none")
     weights = jax.tree.map(lambda leaf: leaf.value, weights)
-    return _in_bands(plan, weights, image.value), (weights, image.value)
+    return _in_bands(cut, weights, image.value), (weights, image.value)
 
 
-def _in_bands_bwd(plan: Plan, residuals: tuple[Weights, Array], gradients: dict[str, Any]
+def _in_bands_bwd(cut: Bands, residuals: tuple[Weights, Array], gradients: dict[str, Any]
                   ) -> tuple[None, Array]:
     weights, image = residuals
     given = {name: jnp.zeros(g.shape, g.dtype) if isinstance(g, jax.custom_derivatives.SymbolicZero) else g
              for name, g in gradients.items()}
 
     def add(band: Array, total: Array) -> Array:
-        rows = lax.dynamic_slice_in_dim(image, plan.start(band), plan.window)
-        _, back = jax.vjp(lambda rows: _band(plan, weights, rows, band), rows)
+        rows = lax.dynamic_slice_in_dim(image, cut.start(band), cut.window)
+        _, back = jax.vjp(lambda rows: _band(cut, weights, rows, band), rows)
         (change,) = back({
             layer.name: given[layer.name] if layer.gram
             else lax.dynamic_slice_in_dim(given[layer.name], layer.first(band), layer.size)
-            for layer in plan.layers})
-        return _add_rows(total, change, plan.start(band))
+            for layer in cut.layers})
+        return _add_rows(total, change, cut.start(band))
 
-    return None, lax.fori_loop(0, plan.bands, add, jnp.zeros_like(image))
+    return None, lax.fori_loop(0, cut.bands, add, jnp.zeros_like(image))
 
 
 _in_bands.defvjp(_in_bands_fwd, _in_bands_bwd, symbolic_zeros=True)

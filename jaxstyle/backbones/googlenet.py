@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from jaxstyle.backbones.layers import Conv, collect, local_response_norm, pool
+from jaxstyle.backbones.layers import Conv, Steps, collect, local_response_norm, pool
 
 # channels of 1x1, 3x3_reduce, 3x3, 5x5_reduce, 5x5, pool_proj
 INCEPTIONS = {
@@ -23,8 +23,8 @@ INCEPTIONS = {
 }
 PARTS = ("1x1", "3x3_reduce", "3x3", "5x5_reduce", "5x5", "pool_proj")
 STEM = (
-    "conv1/7x7_s2", "conv1/relu_7x7", "pool1/3x3_s2", "pool1/norm1", "conv2/3x3_reduce",
-    "conv2/relu_3x3_reduce", "conv2/3x3", "conv2/relu_3x3", "conv2/norm2", "pool2/3x3_s2",
+    "conv1/7x7_s2", "pool1/3x3_s2", "pool1/norm1", "conv2/3x3_reduce",
+    "conv2/3x3", "conv2/norm2", "pool2/3x3_s2",
 )
 
 
@@ -71,30 +71,31 @@ class GoogLeNet(nn.Module):
         yield "pool5/7x7_s1", x
         yield "loss3/classifier", Conv(1000, 1, name="loss3/classifier")(x)
 
-    def _conv(self, x: Array, name: str, relu: str, width: int, size: int, stride: int = 1):
+    def _conv(self, x: Array, name: str, width: int, size: int, stride: int = 1) -> Steps:
         """The two steps of a rectified convolution; gives the rectified features back."""
         x = Conv(width, size, stride, size // 2, self.border, name=name)(x)
         yield name, x
         x = nn.relu(x)
-        yield relu, x
+        block, _, part = name.rpartition("/")
+        yield f"{block}/relu_{part.removesuffix('_s2')}", x
         return x
 
-    def _stem(self, x: Array):
+    def _stem(self, x: Array) -> Steps:
         """The steps up to the first inception block; gives its input back."""
-        x = yield from self._conv(x, "conv1/7x7_s2", "conv1/relu_7x7", 64, 7, 2)
+        x = yield from self._conv(x, "conv1/7x7_s2", 64, 7, 2)
         x = pool(x, self.pooling, 3, 2, ceil=True)
         yield "pool1/3x3_s2", x
         x = local_response_norm(x)
         yield "pool1/norm1", x
-        x = yield from self._conv(x, "conv2/3x3_reduce", "conv2/relu_3x3_reduce", 64, 1)
-        x = yield from self._conv(x, "conv2/3x3", "conv2/relu_3x3", 192, 3)
+        x = yield from self._conv(x, "conv2/3x3_reduce", 64, 1)
+        x = yield from self._conv(x, "conv2/3x3", 192, 3)
         x = local_response_norm(x)
         yield "conv2/norm2", x
         x = pool(x, self.pooling, 3, 2, ceil=True)
         yield "pool2/3x3_s2", x
         return x
 
-    def _inception(self, x: Array, block: str):
+    def _inception(self, x: Array, block: str) -> Steps:
         """The steps of one inception block; gives its output back."""
         branches = []
         y = x
@@ -105,8 +106,7 @@ class GoogLeNet(nn.Module):
             elif part in ("1x1", "3x3_reduce", "5x5_reduce"):
                 y = x
             size = int(part[0]) if part in ("3x3", "5x5") else 1
-            prefix = f"inception_{block}/"
-            y = yield from self._conv(y, prefix + part, f"{prefix}relu_{part}", width, size)
+            y = yield from self._conv(y, f"inception_{block}/{part}", width, size)
             if not part.endswith("_reduce"):
                 branches.append(y)
         x = jnp.concatenate(branches, -1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -40,6 +40,10 @@ class Conv(nn.Module):
         )
 
 
+Steps = Generator[tuple[str, Array], None, Array]
+"""The layers of a part of a network one by one, with their names; gives the output of the last one back."""
+
+
 def collect(
     steps: Iterator[tuple[str, Array]], layers: tuple[str, ...]
 ) -> dict[str, Array]:
@@ -72,10 +76,12 @@ def pool(
                  for n in x.shape[:2])
     window = ((size, size, 1), (stride, stride, 1), (*pads, (0, 0)))
     if kind == "max":
-        return lax.reduce_window(x, -jnp.inf, lax.max, *window)
+        largest: Array = lax.reduce_window(x, -jnp.inf, lax.max, *window)
+        return largest
     total = lax.reduce_window(x, 0.0, lax.add, *window)
     inside = lax.reduce_window(jnp.ones((*x.shape[:2], 1), x.dtype), 0.0, lax.add, *window)
-    return total / inside
+    mean: Array = total / inside
+    return mean
 
 
 def _overhang(length: int, size: int, stride: int, ceil: bool) -> int:
@@ -90,4 +96,5 @@ def local_response_norm(x: Array) -> Array:
     """
     window = ((1, 1, 5), (1, 1, 1), ((0, 0), (0, 0), (2, 2)))
     total = lax.reduce_window(x * x, 0.0, lax.add, *window)
-    return x * (1 + 2e-5 * total) ** -0.75
+    normalised: Array = x * (1 + 2e-5 * total) ** -0.75
+    return normalised

@@ -8,7 +8,7 @@ Its metadata says which architecture to build and where the numbers come from.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -64,7 +64,8 @@ class Weights:
         self.must_have(layers)
         matrix, offset = self.matrix.astype(image.dtype), self.offset.astype(image.dtype)
         variables = {"params": self.params}
-        found: Any = self.network.apply(variables, image @ matrix + offset[None, None], tuple(layers))
+        x = image @ matrix + offset[None, None]
+        found = cast(dict[str, Array], self.network.apply(variables, x, tuple(layers)))
         for layer, feature in found.items():
             if 0 in feature.shape:
                 raise JaxstyleError(

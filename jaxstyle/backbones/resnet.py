@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import flax.linen as nn
 from jax import Array
 
-from jaxstyle.backbones.layers import Conv, collect, pool
+from jaxstyle.backbones.layers import Conv, Steps, collect, pool
 
 BLOCKS = (3, 4, 6, 3)
 
@@ -57,7 +57,7 @@ class ResNet50(nn.Module):
             for block in range(blocks):
                 x = yield from self._block(x, group, block)
 
-    def _block(self, x: Array, group: int, block: int):
+    def _block(self, x: Array, group: int, block: int) -> Steps:
         """The steps of one bottleneck block; gives its output back."""
         width = 32 * 2**group
         stride = 2 if group > 1 and block == 0 else 1

@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from jaxstyle.backbones.layers import Conv, collect, pool
+from jaxstyle.backbones.layers import Conv, Steps, collect, pool
 
 # fire module -> channels of squeeze and of each expand; the modules that a pooling follows
 FIRES = {2: (16, 64), 3: (16, 64), 4: (32, 128), 5: (32, 128), 6: (48, 192), 7: (48, 192),
@@ -67,7 +67,7 @@ class SqueezeNet(nn.Module):
         yield "relu10", x
         yield "pool10", x.mean((0, 1), keepdims=True)
 
-    def _fire(self, x: Array, i: int):
+    def _fire(self, x: Array, i: int) -> Steps:
         """The steps of one fire module; gives its output back."""
         squeeze, expand = FIRES[i]
         maps = []

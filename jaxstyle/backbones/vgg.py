@@ -67,10 +67,10 @@ class VGG(nn.Module):
                 name = f"{i}_{j}"
                 if self.layers.index(f"conv{name}") > last:
                     return found
-                x = self._conv(x, name, width, 3, wanted, found)
+                x = self._conv(x, name, width, wanted, found)
                 maps = {f"conv{name}_aux", f"relu{name}_aux"}
                 if f"conv{name}" in aux and (maps & wanted or self.is_initializing()):
-                    self._conv(x, f"{name}_aux", aux[f"conv{name}"], 1, wanted, found)
+                    self._conv(x, f"{name}_aux", aux[f"conv{name}"], wanted, found)
             if f"pool{i}" not in self.layers or self.layers.index(f"pool{i}") > last:
                 return found
             x = pool(x)
@@ -78,9 +78,9 @@ class VGG(nn.Module):
                 found[f"pool{i}"] = x
         return found
 
-    def _conv(self, x: Array, name: str, width: int, size: int, wanted: set, found: dict) -> Array:
+    def _conv(self, x: Array, name: str, width: int, wanted: set[str], found: dict[str, Array]) -> Array:
         """Rectified convolution; notes the features before and after the rectifier where wanted."""
-        conv = Conv(width, size, border=self.border, name=f"conv{name}")
+        conv = Conv(width, 1 if name.endswith("_aux") else 3, border=self.border, name=f"conv{name}")
         if f"conv{name}" in wanted:
             found[f"conv{name}"] = conv(x)
             y = nn.relu(found[f"conv{name}"])

@@ -19,6 +19,7 @@ from jaxstyle.fast.apply import Look, ahead, check_look, pictures, prepared, res
 from jaxstyle.fast.model import Model, read_model
 from jaxstyle.fast.shelf import find_model
 from jaxstyle.images.files import load, load_alpha, save
+from jaxstyle.images.folder import FORMATS
 from jaxstyle.ops.resize import resize
 from jaxstyle.transfer.memory import machine_memory, parse_size
 
@@ -94,7 +95,7 @@ class Apply:
     def opened(self, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         """A picture at the size asked for, with its transparency where the result can hold it."""
         image, alpha = load(path), None
-        if (self.suffix or path.suffix).lower() not in (".jpg", ".jpeg"):
+        if FORMATS.get((self.suffix or path.suffix).lower()) != "JPEG":
             alpha = load_alpha(path)
         if self.size is None:
             return image, alpha

@@ -41,6 +41,8 @@ COMMANDS = {
 """Name of a command -> its class in `jaxstyle.cli`, and the first line of what that says about itself."""
 USAGE = "usage: jaxstyle COMMAND …"
 INTERRUPTED = 130
+# Fields that several flags fill, one file each time.
+FLAGS = {"styles": "style", "style_maps": "style_map", "regions": "region", "style_regions": "style_mask"}
 # Commands whose own options are named like fields of a recipe.
 WITHOUT_RECIPE = frozenset({"weights", "apply", "models", "export", "vote"})
 
@@ -68,7 +70,7 @@ def answered(given: Sequence[str]) -> int:
     except JaxstyleError as error:
         from jaxstyle.cli.console.terminal import marked, terminal
 
-        flags = ", ".join(f"--{field.replace('_', '-')}" for field in error.fields)
+        flags = ", ".join(f"--{FLAGS.get(field, field).replace('_', '-')}" for field in error.fields)
         terminal().print(marked("error:", "red", f"{error} ({flags})" if flags else error))
         return 2
     except KeyboardInterrupt:
@@ -113,7 +115,8 @@ def run(name: str, arguments: Sequence[str]) -> int:
     use_compilation_cache()
     console = terminal()
     with said(console), last_words(lambda: console.print("interrupted; nothing was written")):
-        return command.run(settings, console)
+        status: int = command.run(settings, console)
+        return status
 
 
 if __name__ == "__main__":

@@ -128,7 +128,8 @@ def numbers_of(path: Path) -> np.ndarray:
     """Numbers of labels `[H, W]` of an automatic map, the same in every map."""
     values = read_map(path).values
     palette = label_colours(64)
-    return np.argmin(np.square(values[:, :, None] - palette).sum(-1), axis=-1)
+    nearest: np.ndarray = np.argmin(np.square(values[:, :, None] - palette).sum(-1), axis=-1)
+    return nearest
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from jaxstyle.errors import JaxstyleError
 from jaxstyle.fast.export import exported
 from jaxstyle.fast.model import read_card, read_model, shares, write_model
 from jaxstyle.fast.shelf import find_model, models, shelves
+from jaxstyle.weights import SUFFIX
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Export:
         if self.style and self.blend:
             raise JaxstyleError("give --style or --blend, not both")
         model = read_model(find_model(self.model))
-        if self.output.suffix == ".safetensors":
+        if self.output.suffix == SUFFIX:
             write_model(self.output, model, "float16", overwrite=self.force)
             console.print(f"done → {self.output}", highlight=False, soft_wrap=True)
             return 0

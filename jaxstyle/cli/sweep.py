@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,11 +22,11 @@ from jaxstyle.images.folder import pictures
 from jaxstyle.images.masks import FEATHER
 from jaxstyle.metrics.strength import Balance, measure_balance, with_strength
 from jaxstyle.pytrees import replace
-from jaxstyle.runs.manifest import Files
-from jaxstyle.sweeps.batches import Options, Progress, references_of
+from jaxstyle.runs.manifest import Files, load_references
+from jaxstyle.sweeps.batches import Options, Progress
 from jaxstyle.sweeps.inputs import crossed, with_maps
 from jaxstyle.sweeps.memory import fitting_lanes
-from jaxstyle.sweeps.plan import MAX_LANES, Axis, Lane, Point, axis_from, plan, zipped
+from jaxstyle.sweeps.plan import MAX_LANES, Axis, Lane, Point, Preparation, axis_from, plan, zipped
 from jaxstyle.sweeps.runner import run_sweep
 from jaxstyle.transfer import presets
 from jaxstyle.transfer.controls import by_region
@@ -162,9 +163,9 @@ class Sweep:
         files = sweep_maps(files, base, weights, MapOptions(self.maps, self.no_maps, True), self.output)
         if self.region:
             files = self.with_regions(files)
-        lanes = plan(base, axes, files, weights, settings=settings, sized=self.sized,
-                     keep_solver=self.keep_solver, strengthen=strengthener(weights), strength=self.strength,
-                     translate=lambda recipe: translated(recipe, load_weights(weights)))
+        lanes = plan(base, axes, files, weights, Preparation(
+            settings=settings, sized=self.sized, strengthen=strengthener(weights), strength=self.strength,
+            translate=lambda recipe: translated(recipe, load_weights(weights)), keep_solver=self.keep_solver))
         if not self.region:
             return lanes
         return [dataclasses.replace(lane, recipe=by_region(lane.recipe)) for lane in lanes]
@@ -249,11 +250,12 @@ def fitted(lanes: Sequence[Lane], options: Options, console: Console) -> list[La
 def strengthener(weights: str) -> Callable[[Recipe, Files, float], Recipe]:
     """What sets a strength: measures each recipe and pair of pictures, once."""
     paths: dict[str, Balance] = {}
+    references = cache(load_references)
 
     def strengthen(recipe: Recipe, files: Files, strength: float) -> Recipe:
         key = repr((replace(recipe, {"seed": 0}), files))
         if key not in paths:
-            paths[key] = measure_balance(load_weights(weights), references_of(files), recipe)
+            paths[key] = measure_balance(load_weights(weights), references(files), recipe)
         return with_strength(recipe, paths[key], strength)
 
     return strengthen

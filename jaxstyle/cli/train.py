@@ -20,7 +20,7 @@ from jaxstyle.fast.model import Card, Model, read_model, style_names
 from jaxstyle.fast.shelf import find_model
 from jaxstyle.fast.training import recipes
 from jaxstyle.fast.training.data import Gathered, gathered
-from jaxstyle.fast.training.folder import Plan, begin, begun, run
+from jaxstyle.fast.training.folder import Bookkeeping, begin, begun, run
 from jaxstyle.fast.training.folder import Progress as Step
 from jaxstyle.fast.training.loop import make_task
 from jaxstyle.fast.training.recipe import Training
@@ -108,14 +108,14 @@ class Train:
                     "paintings": [sha256(path) for path in self.paintings],
                     "model that is added to": "" if base is None else list(base.card.styles)}
         task = make_task(recipe, weights, [load(path) for path in self.paintings], base)
-        plan = Plan(card=card, identity=identity, held_out=found.held_out, save_every=self.save_every,
+        books = Bookkeeping(card=card, identity=identity, held_out=found.held_out, save_every=self.save_every,
                     sample_every=self.sample_every)
-        begin(self.output, recipe, plan, self.resume)
+        begin(self.output, recipe, books, self.resume)
         console.print(f"{device_name()}: {len(self.paintings)} paintings, {len(found.photos.files)} photos "
                       f"and {len(found.held_out)} held out, {recipe.steps} steps of {recipe.batch} at "
                       f"{recipe.crop} px → {self.output}", highlight=False, soft_wrap=True)
         with noting_signals() as stop:
-            for _ in shown(run(self.output, recipe, task, found.photos, plan, lambda: bool(stop)), console):
+            for _ in shown(run(self.output, recipe, task, found.photos, books, lambda: bool(stop)), console):
                 continue
         skipped = {**found.skipped, **found.photos.skipped}
         if skipped:

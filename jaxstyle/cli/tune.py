@@ -15,7 +15,8 @@ from jaxstyle.errors import JaxstyleError
 from jaxstyle.report.data import read_sweep
 from jaxstyle.runs.manifest import Files
 from jaxstyle.sweeps.batches import Options
-from jaxstyle.sweeps.halving import read_rungs, settings_line, tune
+from jaxstyle.sweeps.candidates import Tuning, chosen_settings
+from jaxstyle.sweeps.halving import read_rungs, tune
 from jaxstyle.sweeps.plan import MAX_LANES, Lane, for_sweeps
 from jaxstyle.transfer import presets
 from jaxstyle.transfer.memory import parse_size
@@ -79,8 +80,8 @@ class Tune:
         lane = Lane({}, for_sweeps(override(base, dict(settings))), files, self.weights or best_available())
         lane = fitted([lane] * self.candidates, options, console)[0] if self.candidates > 1 else lane
         console.print(f"{self.candidates} candidates → {self.output}", highlight=False, soft_wrap=True)
-        search = tune(self.output, lane, count=self.candidates, seed=self.seed,
-                      title=f"{self.content.stem}: tuned weights", options=options)
+        tuning = Tuning(lane, self.candidates, self.seed, title=f"{self.content.stem}: tuned weights")
+        search = tune(self.output, tuning, options)
         if code := watched(search, self.candidates, console):
             return code
         page = write_report(self.output)
@@ -97,9 +98,10 @@ class Tune:
         front, knee = sweep.front()
         if not front:
             console.print("no candidate came to a finite loss; use smaller weights")
-        chosen = "" if self.recipe == "default" else f"--recipe {self.recipe} "
+        named = "" if self.recipe == "default" else f"--recipe {self.recipe} "
         for i in front:
             found = sweep.lanes[i]
+            chosen = " ".join(f"--{path} {value}" for path, value in chosen_settings(found.manifest).items())
             console.print(f"{'knee' if i == knee else '    '} photo {found.distance('content'):.3f} painting "
-                          f"{found.distance('style'):.4f}  {chosen}{settings_line(found.manifest)}",
+                          f"{found.distance('style'):.4f}  {named}{chosen}",
                           highlight=False, soft_wrap=True)

@@ -158,12 +158,12 @@ def produce(plan: Plan, console: Console, *, measure: bool = False, force: bool 
 
 def sweep_passes(plan: Plan, job: Job, console: Console) -> Any:
     """Runs the passes of a multi-pass recipe; returns where the finished frames are."""
-    from jaxstyle.video.multipass import last_pass, sweep
+    from jaxstyle.video.multipass import MultiPass, last_pass, passes
 
     assert plan.recipe is not None
     recipe, shape, work = plan.recipe, (job.height, job.width), files.work_folder(plan.output)
     weights, styles, sized = job.paint.args  # type: ignore[attr-defined]
-    steps = sweep(weights, styles, sized, job.source, job.flow_of, work, shape)
+    steps = passes(MultiPass(weights, styles, sized, job.source, job.flow_of, work, shape))
     for _ in shown_passes(steps, recipe.passes, len(job.source.times), console):
         pass
     return last_pass(work, recipe, shape)

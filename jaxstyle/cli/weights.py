@@ -14,9 +14,10 @@ from jaxstyle.backbones import Architecture
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.cli.console.terminal import marked
 from jaxstyle.errors import JaxstyleError, printable
+from jaxstyle.weights import SUFFIX
 from jaxstyle.weights.fetch import fetch
 from jaxstyle.weights.normalise import normalise_on_photos
-from jaxstyle.weights.port import port
+from jaxstyle.weights.port import Provenance, port
 from jaxstyle.weights.registry import registry
 from jaxstyle.weights.store import (
     available,
@@ -96,10 +97,10 @@ class Port:
 
     def run(self, console: Console) -> int:
         """Port, check, and say what was made."""
-        output = self.output or cache_dir() / "weights" / f"{self.file.stem}.safetensors"
+        output = self.output or cache_dir() / "weights" / f"{self.file.stem}{SUFFIX}"
         _check_target(output, self.force)
         weights = port(self.file, output, self.arch, convention=self.convention,
-                       border=self.border, licence=self.licence)
+                       border=self.border, provenance=Provenance(licence=self.licence))
         made_for = MEANING[read_notes(output)["convention"]]
         console.print(f"{output}: {_summary(weights)}, input: {made_for}, border: {weights.network.border}",
                       highlight=False, soft_wrap=True)
@@ -147,8 +148,8 @@ class Normalise:
 
     def run(self, console: Console) -> int:
         """Measure, rescale, write."""
-        name = Path(self.name).stem if self.name.endswith(".safetensors") else self.name
-        output = self.output or cache_dir() / "weights" / f"{name}-normalised.safetensors"
+        name = Path(self.name).stem if self.name.endswith(SUFFIX) else self.name
+        output = self.output or cache_dir() / "weights" / f"{name}-normalised{SUFFIX}"
         _check_target(output, self.force)
         weights, path = load_weights(self.name), weights_path(self.name)
         normalised, count = normalise_on_photos(weights, self.photos, self.size)
@@ -210,7 +211,7 @@ def _summary(weights: Weights) -> str:
 
 
 def _check_target(output: Path, force: bool) -> None:
-    if output.suffix != ".safetensors":
-        raise JaxstyleError(f"{output}: the name must end in .safetensors")
+    if output.suffix != SUFFIX:
+        raise JaxstyleError(f"{output}: the name must end in {SUFFIX}")
     if output.exists() and not force:
         raise JaxstyleError(f"{output}: exists already; add --force or choose another -o")

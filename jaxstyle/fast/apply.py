@@ -20,10 +20,9 @@ from jaxstyle.fast.model import Model, shares, style_index
 from jaxstyle.fast.network import StyleNetwork, stylized
 from jaxstyle.fast.tiles import bytes_for, rows_within, stylized_in_bands
 from jaxstyle.images.folder import FORMATS
+from jaxstyle.ops.colors.spaces import with_colours_of
 from jaxstyle.ops.resize import resize_to
 
-# Luma of Rec. 601, and U, V in its units: columns of RGB -> YUV.
-YUV = np.array([[0.299, -0.14713, 0.615], [0.587, -0.28886, -0.51499], [0.114, 0.436, -0.10001]], np.float32)
 AHEAD = 2
 T = TypeVar("T")
 
@@ -111,15 +110,8 @@ def _ended(y: Array, image: Array, strength: Array, keep_colors: bool) -> Array:
     """Colours of the photo where they are kept, then a mixture with it."""
     y = jnp.clip(y, 0, 1)
     if keep_colors:
-        y = with_colors_of(y, image)
+        y = with_colours_of(y, image)
     return jnp.clip(image + strength * (y - image), 0, 1)
-
-
-def with_colors_of(image: Array, photo: Array) -> Array:
-    """The brightness of an image `[H, W, 3]` with the colours of a photo (Gatys et al. 2017)."""
-    yuv, colors = image @ YUV, photo @ YUV
-    mixed = jnp.concatenate([yuv[..., :1], colors[..., 1:]], -1)
-    return jnp.clip(mixed @ np.linalg.inv(YUV).astype(np.float32), 0, 1)
 
 
 def pictures(given: Sequence[str]) -> list[Path]:

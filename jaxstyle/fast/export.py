@@ -34,7 +34,7 @@ for path in sorted(pathlib.Path(sys.argv[2]).glob("in-*.npy")):
 }
 
 
-def exported(model: Model, share: Array, path: str | os.PathLike, overwrite: bool = True) -> float:
+def exported(model: Model, share: Array, path: str | os.PathLike[str], overwrite: bool = True) -> float:
     """Write a model with fixed shares of its styles as a program from `[H, W, 3]` to `[H, W, 3]`.
 
     Height and width are symbolic multiples of 4. The file is read back in a fresh process and compared.
@@ -79,7 +79,8 @@ def _plain(run: Any) -> Any:
         before = os.environ.get("JAXSTYLE_OPS")
         os.environ["JAXSTYLE_OPS"] = "reference"
         try:
-            return run(image)
+            run_image: Array = run(image)
+            return run_image
         finally:
             if before is None:
                 del os.environ["JAXSTYLE_OPS"]

@@ -26,6 +26,7 @@ from jaxstyle.atomic import write_whole
 from jaxstyle.backbones.perceptual import attributes_of
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.fast.network import StyleNetwork, checked, initial
+from jaxstyle.weights import SUFFIX
 from jaxstyle.weights.store import content_sha256
 
 FORMAT = "jaxstyle-fast-network"
@@ -100,7 +101,7 @@ def style_index(model: Model, name: str) -> int:
     return model.card.styles.index(name)
 
 
-def write_model(path: str | os.PathLike, model: Model, precision: str = "float32",
+def write_model(path: str | os.PathLike[str], model: Model, precision: str = "float32",
                 overwrite: bool = True) -> None:
     """Write a model: a path that ends in `.safetensors` as one file, any other as a folder.
 
@@ -118,11 +119,11 @@ def write_model(path: str | os.PathLike, model: Model, precision: str = "float32
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise JaxstyleError(f"{path}: cannot be written ({error.strerror})") from None
-    if path.suffix == ".safetensors":
+    if path.suffix == SUFFIX:
         write_whole(path, save(tensors, header), overwrite)
         return
     if path.exists() and not path.is_dir():
-        raise JaxstyleError(f"{path}: is a file; name a folder, or a file that ends in .safetensors")
+        raise JaxstyleError(f"{path}: is a file; name a folder, or a file that ends in {SUFFIX}")
     if (path / CARD_FILE).exists() and not overwrite:
         raise JaxstyleError(f"{path}: holds a model already; choose another name or allow overwriting")
     try:
@@ -135,7 +136,7 @@ def write_model(path: str | os.PathLike, model: Model, precision: str = "float32
     write_whole(path / CARD_FILE, json.dumps(header, indent=1).encode())
 
 
-def read_model(path: str | os.PathLike, name: str = "") -> Model:
+def read_model(path: str | os.PathLike[str], name: str = "") -> Model:
     """A model from a file or a folder that `write_model` made.
 
     Raises:
@@ -162,7 +163,7 @@ def read_model(path: str | os.PathLike, name: str = "") -> Model:
     return dataclasses.replace(model, card=dataclasses.replace(model.card, name=name)) if name else model
 
 
-def read_card(path: str | os.PathLike) -> Card:
+def read_card(path: str | os.PathLike[str]) -> Card:
     """The card alone, which is quick.
 
     Raises:
@@ -273,7 +274,7 @@ def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:160]
 
 
-def style_names(paths: Sequence[str | os.PathLike]) -> tuple[str, ...]:
+def style_names(paths: Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
     """Names for paintings: their files' names, made different where two are equal."""
     found: list[str] = []
     for path in paths:

@@ -249,7 +249,8 @@ def normalised(
         mean, variance = moments(x)
     scale, offset = (chosen(params[name], shares, x.shape) for name in ("scale", "offset"))
     factor = lax.rsqrt(variance + network.epsilon)[None, None] * scale
-    return (x - mean[None, None]) * factor + offset
+    normalised: Array = (x - mean[None, None]) * factor + offset
+    return normalised
 
 
 def chosen(per_style: Array, shares: Array, shape: tuple[int, ...]) -> Array:

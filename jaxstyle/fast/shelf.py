@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.fast.model import CARD_FILE
+from jaxstyle.weights import SUFFIX
 from jaxstyle.weights.store import bundled_dir, cache_dir
 
 FOLDER = "models"
@@ -22,12 +23,12 @@ def models() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for shelf in reversed(shelves()):
         for path in sorted(shelf.glob("*")) if shelf.is_dir() else ():
-            if path.suffix == ".safetensors" or (path / CARD_FILE).is_file():
+            if path.suffix == SUFFIX or (path / CARD_FILE).is_file():
                 found[path.stem if path.is_file() else path.name] = path
     return found
 
 
-def find_model(name: str | os.PathLike) -> Path:
+def find_model(name: str | os.PathLike[str]) -> Path:
     """The file or folder of a model, by path or by name.
 
     Raises:
@@ -39,7 +40,7 @@ def find_model(name: str | os.PathLike) -> Path:
     known = models()
     if str(name) in known:
         return known[str(name)]
-    if path.suffix == ".safetensors" or len(path.parts) > 1:
+    if path.suffix == SUFFIX or len(path.parts) > 1:
         raise JaxstyleError(f"{path}: no such model")
     there = f"there are: {', '.join(known)}" if known else "there is none yet"
     raise JaxstyleError(f"no model called '{name}' ({there}); `jaxstyle train` makes one")

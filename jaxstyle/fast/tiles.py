@@ -9,7 +9,7 @@ exactly where the image's border is not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -36,6 +36,22 @@ class Source(NamedTuple):
     following: int
 
 
+class Inputs(NamedTuple):
+    """What the layers of a network take beside the image: its parameters, and what its norms need.
+
+    Attributes:
+      shares: of the styles, `[styles]` or `[h, w, styles]`; known: layer name -> statistics of the image.
+    """
+
+    params: Any
+    shares: Any
+    known: Any
+
+    def shares_at(self, rows: slice) -> Inputs:
+        """The same with the shares of some rows of the image."""
+        return self if self.shares.ndim == 1 else self._replace(shares=self.shares[rows])
+
+
 def bytes_for(network: StyleNetwork, height: int, width: int) -> int:
     """Memory that a whole image takes, about."""
     return int(height * width * BYTES_PER_PIXEL * (network.width / 32 + 0.25))
@@ -60,6 +76,7 @@ def stylized_in_bands(
     shares = np.asarray(padded(jnp.asarray(shares))) if shares.ndim == 3 else np.asarray(shares)
     source = Source(np.asarray(padded(jnp.asarray(image))), 1, -1)
     known = dict(statistics or {})
+    inputs = Inputs(params, shares, known)
     kept = source.values
     for index, layer in enumerate(network.layers[:-1]):
         inner = layer.inputs == layer.outputs or layer.name == "d2"
@@ -67,25 +84,24 @@ def stylized_in_bands(
             kept = source.values
         if layer.name in known and not inner:
             continue
-        values, found = passed(network, params, source, index, (shares, known, rows), keep=inner)
+        values, found = passed(network, inputs, source, index, rows, keep=inner)
         known.setdefault(layer.name, found)
         if inner:
-            source = Source(ended(network, layer, params[layer.name], values, (shares, known, rows), kept),
-                            MULTIPLE, index)
+            source = Source(ended(network, layer, inputs, values, rows, kept), MULTIPLE, index)
     last = len(network.layers) - 1
     if network.output_norm and "out" not in known:
-        known["out"] = passed(network, params, source, last, (shares, known, rows), keep=False)[1]
-    return finished_bands(network, params, source, (shares, known, rows))[:height, :width]
+        known["out"] = passed(network, inputs, source, last, rows, keep=False)[1]
+    return finished_bands(network, inputs, source, rows)[:height, :width]
 
 
-def passed(network: StyleNetwork, params: Any, source: Source, index: int, given: tuple, keep: bool
+def passed(network: StyleNetwork, inputs: Inputs, source: Source, index: int, rows: int, keep: bool
            ) -> tuple[Any, dict[str, np.ndarray]]:
     """What the convolution of a layer gives, if it is kept, and its mean and variance over the image."""
     layer = network.layers[index]
     total: Any = 0.0
     squares: Any = 0.0
     count, parts = 0, []
-    for band in bands(network, params, source, index, given, raw=True):
+    for band in bands(network, inputs, source, index, rows, raw=True):
         total = total + band.sum((0, 1), dtype=np.float64)
         squares = squares + np.square(band, dtype=np.float64).sum((0, 1))
         count += band.shape[0] * band.shape[1]
@@ -98,15 +114,15 @@ def passed(network: StyleNetwork, params: Any, source: Source, index: int, given
     return np.concatenate(parts) if keep else None, found
 
 
-def finished_bands(network: StyleNetwork, params: Any, source: Source, given: tuple) -> np.ndarray:
+def finished_bands(network: StyleNetwork, inputs: Inputs, source: Source, rows: int) -> np.ndarray:
     """The last pass: the picture."""
     last = len(network.layers) - 1
-    return np.concatenate(list(bands(network, params, source, last, given, raw=False)))
+    return np.concatenate(list(bands(network, inputs, source, last, rows, raw=False)))
 
 
-def bands(network: StyleNetwork, params: Any, source: Source, index: int, given: tuple, raw: bool) -> Any:
+def bands(network: StyleNetwork, inputs: Inputs, source: Source, index: int, rows: int, raw: bool
+          ) -> Iterator[np.ndarray]:
     """The output of a layer in bands of rows, from the top; every window has the same height."""
-    shares, known, rows = given
     halo = HALO["outer" if source.scale == 1 else "inner"]
     step = -(-rows // MULTIPLE) * MULTIPLE // source.scale
     height = source.values.shape[0]
@@ -115,8 +131,8 @@ def bands(network: StyleNetwork, params: Any, source: Source, index: int, given:
     for first in range(0, height, step):
         end = min(height, first + step)
         start = min(max(0, first - halo), height - window)
-        part = shares if shares.ndim == 1 else shares[start * source.scale:(start + window) * source.scale]
-        y = np.asarray(_window(network, chain, raw, params, known, source.values[start:start + window], part))
+        part = inputs.shares_at(slice(start * source.scale, (start + window) * source.scale))
+        y = np.asarray(_window(network, chain, raw, part, source.values[start:start + window]))
         # Rows of the output per row of the input, either way a whole number.
         up, down = max(1, y.shape[0] // window), max(1, window // y.shape[0])
         low, high = ((n - start) * up // down for n in (first, end))
@@ -124,38 +140,40 @@ def bands(network: StyleNetwork, params: Any, source: Source, index: int, given:
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
-def _window(network: StyleNetwork, chain: tuple[int, ...], raw: bool, params: Any, known: Any, x: Array,
-            shares: Array) -> Array:
+def _window(network: StyleNetwork, chain: tuple[int, ...], raw: bool, inputs: Inputs, x: Array) -> Array:
     """Layers in turn on one window; `raw` stops after the last convolution."""
     for index in chain:
         layer = network.layers[index]
-        y = convolved(network, layer, params[layer.name], x)
+        y = convolved(network, layer, inputs.params[layer.name], x)
         if raw and index == chain[-1]:
             return y
         if layer.normalised:
-            y = normalised(network, layer, params[layer.name], y, shares, (known, None))
+            y = _normalised(network, layer, inputs, y)
         x = activated(network, layer, y, x)
     return x
 
 
-def ended(network: StyleNetwork, layer: Layer, params: Any, values: np.ndarray, given: tuple,
+def _normalised(network: StyleNetwork, layer: Layer, inputs: Inputs, y: Array) -> Array:
+    return normalised(network, layer, inputs.params[layer.name], y, inputs.shares, (inputs.known, None))
+
+
+def ended(network: StyleNetwork, layer: Layer, inputs: Inputs, values: np.ndarray, rows: int,
           kept: np.ndarray) -> np.ndarray:
     """Norm and what follows it, band by band, of what a convolution gave `[h, w, C]`."""
-    shares, known, rows = given
     step = max(1, rows // MULTIPLE)
     parts = []
     for first in range(0, values.shape[0], step):
         at = slice(first, first + step)
-        part = shares if shares.ndim == 1 else shares[first * MULTIPLE:(first + step) * MULTIPLE]
+        part = inputs.shares_at(slice(first * MULTIPLE, (first + step) * MULTIPLE))
+        part = Inputs({layer.name: inputs.params[layer.name]}, part.shares,
+                       {layer.name: inputs.known[layer.name]})
         before = kept[at] if layer.skip else values[at]
-        parts.append(np.asarray(_ended(network, layer, params, {layer.name: known[layer.name]}, values[at],
-                                       part, before)))
+        parts.append(np.asarray(_ended(network, layer, part, values[at], before)))
     return np.concatenate(parts)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _ended(network: StyleNetwork, layer: Layer, params: Any, known: Any, y: Array, shares: Array, kept: Array
-           ) -> Array:
-    return activated(network, layer, normalised(network, layer, params, y, shares, (known, None)), kept)
+def _ended(network: StyleNetwork, layer: Layer, inputs: Inputs, y: Array, kept: Array) -> Array:
+    return activated(network, layer, _normalised(network, layer, inputs, y), kept)
 
 

@@ -45,7 +45,7 @@ class Samples(NamedTuple):
 
 
 @contextmanager
-def opened(path: str | os.PathLike) -> Iterator[ImageFile.ImageFile]:
+def opened(path: str | os.PathLike[str]) -> Iterator[ImageFile.ImageFile]:
     """The picture `path`, header read and dimensions checked, pixels not yet decoded.
 
     Whatever goes wrong, here or in the body of the `with`, becomes a `JaxstyleError`.
@@ -58,7 +58,7 @@ def opened(path: str | os.PathLike) -> Iterator[ImageFile.ImageFile]:
             file.seek(0)
             with Image.open(file, formats=[kind]) as image:
                 _check_size(path, *image.size)
-                yield image  # type: ignore[misc]
+                yield image
     except JaxstyleError:
         raise
     except Image.DecompressionBombError as error:
@@ -82,7 +82,7 @@ def opened(path: str | os.PathLike) -> Iterator[ImageFile.ImageFile]:
         ) from error
 
 
-def read_samples(path: str | os.PathLike) -> Samples:
+def read_samples(path: str | os.PathLike[str]) -> Samples:
     """Decode the first picture in `path`. Raises `JaxstyleError`."""
     with opened(path) as image:
         raw = _raw_mode(image)
@@ -143,7 +143,7 @@ class _SilentPillow:
 _silent_pillow = _SilentPillow()
 
 
-def _why_no_file(path: str | os.PathLike) -> str:
+def _why_no_file(path: str | os.PathLike[str]) -> str:
     try:
         os.stat(path)
     except FileNotFoundError:
@@ -155,7 +155,7 @@ def _why_no_file(path: str | os.PathLike) -> str:
     return "is not a regular file; save the picture to one first"
 
 
-def _kind(path: str | os.PathLike, head: bytes) -> str:
+def _kind(path: str | os.PathLike[str], head: bytes) -> str:
     if not head:
         raise JaxstyleError(f"{path}: the file is empty; copy it again")
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
@@ -168,7 +168,7 @@ def _kind(path: str | os.PathLike, head: bytes) -> str:
     )
 
 
-def _check_size(path: str | os.PathLike, width: int, height: int) -> None:
+def _check_size(path: str | os.PathLike[str], width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise JaxstyleError(
             f"{path}: {width}×{height} is more than {MAX_PIXELS // 1_000_000} million pixels;"
@@ -212,7 +212,7 @@ def _two_pass_modes(raw: str) -> tuple[str, str] | None:
 
 
 def _decode_16_bit(
-    path: str | os.PathLike, image: ImageFile.ImageFile, high: str, low: str, premultiplied: bool
+    path: str | os.PathLike[str], image: ImageFile.ImageFile, high: str, low: str, premultiplied: bool
 ) -> tuple[np.ndarray, np.ndarray | None]:
     with opened(path) as again:
         first, second = _decode_as(image, high), _decode_as(again, low)

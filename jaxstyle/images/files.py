@@ -33,7 +33,7 @@ _MODES = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK"}  # of ICC colour spaces, in
 _SAME = 2.5
 
 
-def load(path: str | os.PathLike) -> np.ndarray:
+def load(path: str | os.PathLike[str]) -> np.ndarray:
     """The picture in a JPEG, PNG, WebP or TIFF file: float32 [H, W, 3], sRGB in [0, 1].
 
     8 and 16 bits (16 kept exactly, but for CMYK and colours that a profile moves), grey, palette, CMYK,
@@ -52,7 +52,7 @@ def load(path: str | os.PathLike) -> np.ndarray:
     return np.require(rgb, np.float32, ["C", "W"])
 
 
-def load_alpha(path: str | os.PathLike) -> np.ndarray | None:
+def load_alpha(path: str | os.PathLike[str]) -> np.ndarray | None:
     """The transparency of a picture file: float32 [H, W], 0 clear … 1 opaque, upright; None when
     the file has none (no alpha channel and no transparent colour). Raises `JaxstyleError` as `load`
     does."""
@@ -60,7 +60,7 @@ def load_alpha(path: str | os.PathLike) -> np.ndarray | None:
 
 
 def save(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     image: Any,
     *,
     alpha: Any = None,
@@ -101,7 +101,7 @@ def save(
     write_whole(path, _encode(path, kind, pixels, text or {}, quality), overwrite)
 
 
-def read_text(path: str | os.PathLike) -> dict[str, str]:
+def read_text(path: str | os.PathLike[str]) -> dict[str, str]:
     """The `text` that `save` put into a picture file (for PNG, every text chunk); {} when there is
     none.
 
@@ -126,14 +126,15 @@ def srgb_profile() -> bytes:
     return bytes(profile)
 
 
-def _to_rgb(path: str | os.PathLike, colour: np.ndarray, profile: bytes | None) -> np.ndarray:
+def _to_rgb(path: str | os.PathLike[str], colour: np.ndarray, profile: bytes | None) -> np.ndarray:
     if profile:
         try:
             return _to_srgb(colour, profile)
         except ValueError as error:
             warnings.warn(f"{path}: the embedded colour profile is ignored: {error}", stacklevel=3)
     if colour.shape[-1] == 4:
-        return (1 - colour[..., :3]) * (1 - colour[..., 3:])
+        rgb: np.ndarray = (1 - colour[..., :3]) * (1 - colour[..., 3:])
+        return rgb
     return np.repeat(colour, 3, axis=-1) if colour.shape[-1] == 1 else colour
 
 
@@ -181,7 +182,8 @@ def _to_bytes(path: Path, name: str, values: Any, rank: int) -> np.ndarray:
             f"{path}: {name} has pixels that are not finite; nothing was written,"
             " lower the step size"
         )
-    return np.rint(np.clip(array, 0, 1) * np.float32(255)).astype(np.uint8)
+    levels: np.ndarray = np.rint(np.clip(array, 0, 1) * np.float32(255)).astype(np.uint8)
+    return levels
 
 
 def _encode(path: Path, kind: str, pixels: np.ndarray, text: dict[str, str], quality: int) -> bytes:

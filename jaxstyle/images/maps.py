@@ -46,14 +46,14 @@ class Label(NamedTuple):
         return "#" + "".join(f"{round(255 * value):02x}" for value in self.colour)
 
 
-def sem_path(image: str | os.PathLike) -> Path | None:
+def sem_path(image: str | os.PathLike[str]) -> Path | None:
     """The map `<image>_sem.png` beside a picture, as users of neural doodle name it; None: there is none."""
     path = Path(image)
     beside = path.with_name(f"{path.stem}{SUFFIX}.png")
     return beside if beside.is_file() else None
 
 
-def read_map(path: str | os.PathLike) -> SemanticMap:
+def read_map(path: str | os.PathLike[str]) -> SemanticMap:
     """One map. An alpha channel that says nothing (opaque everywhere) is left out.
 
     Raises:
@@ -97,7 +97,8 @@ def label_numbers(values: np.ndarray, labels: Sequence[Label]) -> np.ndarray:
     """Which of the labels each pixel of a map `[H, W, M]` is nearest to, `[H, W]`."""
     colours = np.array([label.colour for label in labels], np.float32)
     flat = _distances(values.reshape(-1, values.shape[-1]), colours)
-    return np.argmin(flat, axis=1).reshape(values.shape[:2])
+    nearest: np.ndarray = np.argmin(flat, axis=1).reshape(values.shape[:2])
+    return nearest
 
 
 def _colours(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -111,7 +112,9 @@ def _colours(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _distances(colours: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Squared distances `[N, K]`."""
-    return (np.square(colours).sum(1)[:, None] - 2 * colours @ centres.T + np.square(centres).sum(1)[None])
+    lengths = np.square(colours).sum(1)[:, None] + np.square(centres).sum(1)[None]
+    squares: np.ndarray = lengths - 2 * colours @ centres.T
+    return squares
 
 
 def lossy(values: np.ndarray) -> str | None:
@@ -184,7 +187,7 @@ def one_hot(maps: Sequence[np.ndarray]) -> list[np.ndarray]:
     return [np.eye(len(labels), dtype=np.float32)[label_numbers(values, labels)] for values in maps]
 
 
-def check_size(semantic: SemanticMap, image: np.ndarray, path: str | os.PathLike) -> None:
+def check_size(semantic: SemanticMap, image: np.ndarray, path: str | os.PathLike[str]) -> None:
     """Warn that a map will be resized because its image has another size."""
     height, width = image.shape[:2]
     rows, columns = semantic.values.shape[:2]

@@ -20,7 +20,8 @@ FEATHER = 0.01
 """How soft edges are made, as a share of the longer side, unless said otherwise."""
 
 
-def load_mask(path: str | os.PathLike, shape: tuple[int, int] | None = None, feather: float = 0.0) -> Array:
+def load_mask(path: str | os.PathLike[str], shape: tuple[int, int] | None = None,
+              feather: float = 0.0) -> Array:
     """A mask `[H, W]`: the lightness of a picture, white is inside; or its alpha, if it has one that varies.
 
     Args:
@@ -87,7 +88,8 @@ def class_masks(content_map: Any, style_map: Any, least: float = 0.005
 
     def nearest(picture: np.ndarray) -> np.ndarray:
         away = [np.square(picture - colour).sum(-1) for colour in palette]
-        return np.argmin(np.stack(away), axis=0)
+        nearest: np.ndarray = np.argmin(np.stack(away), axis=0)
+        return nearest
 
     ours, theirs = nearest(wanted), nearest(given)
     regions = [jnp.asarray(ours == k, jnp.float32) for k in range(len(palette))]

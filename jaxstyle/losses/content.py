@@ -10,7 +10,7 @@ from jax import Array
 from jaxstyle.backbones.vgg import CONTENT_LAYER
 from jaxstyle.errors import JaxstyleError, one_of
 from jaxstyle.losses.checks import blend_weights, same_length
-from jaxstyle.losses.look import Look
+from jaxstyle.losses.look import Features, Look
 from jaxstyle.ops.colors.palette import matched_colours
 from jaxstyle.ops.masks import layer_mask
 from jaxstyle.pytrees import pytree, static
@@ -36,7 +36,8 @@ def content_loss(features: Array, target: Array, normalization: str = "mean", ma
     if mask is not None:
         squares = mask[..., None] * squares
     if normalization == "relative":
-        return squares.sum() / (jnp.square(target).sum() + jnp.finfo(target.dtype).tiny)
+        relative: Array = squares.sum() / (jnp.square(target).sum() + jnp.finfo(target.dtype).tiny)
+        return relative
     return squares.mean() if normalization == "mean" else squares.sum() / 2
 
 
@@ -74,7 +75,7 @@ class Content:
         target = {layer: found[layer] for layer in self.layers}
         return target if references.content_mask is None else {**target, MASK: references.content_mask}
 
-    def loss(self, image: Array, features: dict[str, Array], target: dict[str, Array]) -> Array:
+    def loss(self, image: Array, features: Features, target: dict[str, Array]) -> Array:
         """Weighted sum of `content_loss` over layers, without `weight`."""
         total = jnp.zeros((), image.dtype)
         for layer, weight in zip(self.layers, self.layer_weights):

@@ -10,7 +10,7 @@ from jax import Array, lax
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses.checks import same_length
-from jaxstyle.losses.look import Look
+from jaxstyle.losses.look import Features, Look
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.references import References
 
@@ -35,7 +35,8 @@ def excitement(features: Array, calm: Any, limit: Any = 100.0, clip: Any = 100.0
     size = jnp.abs(features) / root
     inner = jnp.minimum(size, clip)
     ratio = jnp.mean(jnp.square(inner) + 2 * clip * (size - inner))  # Huber: linear beyond the clip
-    return -limit * ratio / (limit + ratio)
+    bounded: Array = -limit * ratio / (limit + ratio)
+    return bounded
 
 
 @pytree
@@ -82,7 +83,7 @@ class Dream:
         offset = jax.random.randint(jax.random.wrap_key_data(memory), (2,), -self.jitter, self.jitter + 1)
         return jnp.roll(image, offset, axis=(0, 1))
 
-    def loss(self, image: Array, features: dict[str, Array], target: dict[str, Any], memory: Array
+    def loss(self, image: Array, features: Features, target: dict[str, Any], memory: Array
              ) -> tuple[Array, Array]:
         """Weighted sum over layers of `excitement`, without `weight`; and the next key's data."""
         total = jnp.zeros((), image.dtype)

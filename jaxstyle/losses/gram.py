@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -47,7 +48,8 @@ def gram_loss(features: Array | Correlations, target: Array, normalization: str 
         case "gatys-notebook":
             return difference / channels**2
         case _:
-            return difference / (jnp.square(target).sum() + jnp.finfo(target.dtype).tiny)
+            relative: Array = difference / (jnp.square(target).sum() + jnp.finfo(target.dtype).tiny)
+            return relative
 
 
 @pytree
@@ -92,7 +94,8 @@ class Gram:
             for layer in self.layers
         }
 
-    def loss(self, image: Array, features: dict[str, Any], target: dict[str, Array]) -> Array:
+    def loss(self, image: Array, features: Mapping[str, Array | Correlations], target: dict[str, Array]
+             ) -> Array:
         """Weighted sum of `gram_loss` over layers, without `weight`."""
         return sum(
             (weight * gram_loss(features[layer], target[layer], self.normalization)

@@ -8,10 +8,11 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
+from jaxstyle.backbones.vgg import STYLE_LAYERS
 from jaxstyle.errors import JaxstyleError, one_of
 from jaxstyle.losses.checks import same_length
 from jaxstyle.losses.gram import NORMALIZATIONS, gram_loss, gram_matrix
-from jaxstyle.losses.look import Look
+from jaxstyle.losses.look import Features, Look
 from jaxstyle.ops.masks import guide, layer_mask
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.references import References
@@ -57,7 +58,7 @@ class GuidedGram:
 
     weight: Any = 1.0
     layer_weights: tuple[Any, ...] = (0.2,) * 5
-    layers: tuple[str, ...] = static(default=("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"))
+    layers: tuple[str, ...] = static(default=STYLE_LAYERS)
     normalization: str = static(default="paper")
     shares: str = static(default="area")
 
@@ -84,7 +85,7 @@ class GuidedGram:
                                     else guided_gram(features, layer_mask(part, features)))
         return {"masks": tuple(references.regions), "grams": {k: tuple(v) for k, v in found.items()}}
 
-    def loss(self, image: Array, features: dict[str, Array], target: dict[str, Any]) -> Array:
+    def loss(self, image: Array, features: Features, target: dict[str, Any]) -> Array:
         """Weighted sum over layers of `guided_loss`, without `weight`."""
         total = jnp.zeros((), image.dtype)
         for layer, weight in zip(self.layers, self.layer_weights):

@@ -1,10 +1,15 @@
-"""How a term sees images while it sets its targets."""
+"""How a term sees images: through a network, as features."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from jax import Array
+
+Features = Mapping[str, Array]
+"""Layer name -> `[h, w, c]`. Where a term says that Gram matrices are enough (`grams`), it may find
+`ops.grams.Correlations` instead."""
 
 
 class Look(Protocol):

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxstyle.errors import JaxstyleError, one_of
-from jaxstyle.losses.look import Look
+from jaxstyle.losses.look import Features, Look
 from jaxstyle.ops.local_affine import factorised, solved, window_element, window_mean
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.references import References
@@ -63,7 +63,9 @@ def _energy_and_product(image: Array, guide: Array, factor: tuple[Array, ...], e
         return energy + jnp.sum(jnp.square(rest)), lax.dynamic_update_slice(product, here + rest, at)
 
     ridge = epsilon * sum((jnp.sum(jnp.square(a)) for a in slopes), start=jnp.zeros((), image.dtype))
-    return lax.fori_loop(0, size**2, add, (ridge.astype(image.dtype), jnp.zeros_like(image)))
+    start = ridge.astype(image.dtype), jnp.zeros_like(image)
+    found: tuple[Array, Array] = lax.fori_loop(0, size**2, add, start)
+    return found
 
 
 def _forward(image: Array, guide: Array, factor: tuple[Array, ...], epsilon: Any, size: int
@@ -111,7 +113,7 @@ class Matting:
             raise JaxstyleError(f"the image is too small for matting windows of {self.size}×{self.size}")
         return {"guide": guide, "factor": factorised(guide, self.epsilon, self.size)}
 
-    def loss(self, image: Array, features: dict[str, Array], target: dict[str, Any]) -> Array:
+    def loss(self, image: Array, features: Features, target: dict[str, Any]) -> Array:
         """`matting_energy` of the image, normalised, without `weight`."""
         energy = matting_energy(image, target["guide"], target["factor"], self.epsilon, self.size)
         return energy if self.normalization == "paper" else energy / (image.size * self.size**2)

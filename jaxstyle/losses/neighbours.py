@@ -17,9 +17,9 @@ from jax import Array, lax
 
 from jaxstyle import ops
 from jaxstyle.errors import JaxstyleError, one_of
-from jaxstyle.losses.checks import blend_weights, same_length
-from jaxstyle.losses.look import Look
-from jaxstyle.losses.patches.term import mean_energy
+from jaxstyle.losses.checks import blend_weights, first_key, same_length, styles_seen
+from jaxstyle.losses.look import Features, Look
+from jaxstyle.losses.patches.matching import mean_energy
 from jaxstyle.ops.colors.palette import matched_colours
 from jaxstyle.ops.masks import pooled
 from jaxstyle.ops.resize import resize_to
@@ -41,7 +41,7 @@ def unit(x: Array) -> Array:
     return x * lax.rsqrt(jnp.maximum(squares, SHORT**2))
 
 
-def hypercolumns(features: Mapping[str, Array], scales: Mapping[str, Any], shape: tuple[int, int]) -> Array:
+def hypercolumns(features: Features, scales: Mapping[str, Any], shape: tuple[int, int]) -> Array:
     """Features of several layers at one resolution, each times its scale: `[h, w, Σ C]` for `shape` (h, w).
 
     Larger layers are averaged over 2×2 blocks, as the network pools: every feature counts equally, so that no
@@ -109,7 +109,8 @@ def search_image(content: Array, first: Array, share: Any) -> Array:
         half = resize_to(x, max(1, height // 2), max(1, width // 2), "linear", clip=False)
         return resize_to(half, height, width, "linear", clip=False)
 
-    return content + share * (low(first) - low(content))
+    mixed: Array = content + share * (low(first) - low(content))
+    return mixed
 
 
 @pytree
@@ -202,7 +203,7 @@ class Neighbours:
         maps = copies_of(references.style_maps[index], self.turns, self.mirrored)
         return candidates, [flat(pooled(semantic, *quarter(copy))) for semantic, copy in zip(maps, copies)]
 
-    def loss(self, image: Array, features: dict[str, Array], target: dict[str, Any]) -> Array:
+    def loss(self, image: Array, features: Features, target: dict[str, Any]) -> Array:
         """`neighbour_loss`, without `weight`."""
         columns = hypercolumns(features, target["scales"], target["columns"].shape[:2])
         return neighbour_loss(columns, target["columns"])
@@ -263,19 +264,17 @@ class Splitting:
 
     def target(self, references: References, look: Look) -> dict[str, Any]:
         """Features of the styles at each layer, their shares, and the first PRNG key."""
-        if not references.styles:
-            raise JaxstyleError("the splitting term needs at least one style image")
-        found = [look(style, self.layers) for style in references.styles]
-        seed = 0 if references.seed is None else references.seed
+        found = styles_seen("splitting", references, look, self.layers)
         return {"styles": {layer: tuple(style[layer] for style in found) for layer in self.layers},
                 "shares": tuple(map(jnp.asarray, blend_weights(self.blend, len(found)))),
-                "key": jax.random.key_data(jax.random.key(seed))}
+                "key": jax.random.key_data(first_key(references))}
 
     def memory(self, target: dict[str, Any]) -> Array:
         """The first PRNG key, as numbers."""
-        return target["key"]
+        key: Array = target["key"]
+        return key
 
-    def loss(self, image: Array, features: dict[str, Array], target: dict[str, Any], memory: Array
+    def loss(self, image: Array, features: Features, target: dict[str, Any], memory: Array
              ) -> tuple[Array, Array]:
         """Weighted sum over layers of `splitting_loss`, without `weight`, and the next key."""
         key, following = jax.random.split(jax.random.wrap_key_data(memory))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxstyle.errors import JaxstyleError, one_of
-from jaxstyle.losses.look import Look
+from jaxstyle.losses.look import Features, Look
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.references import References
 
@@ -57,7 +57,7 @@ class TotalVariation:
         """Nothing to prepare."""
         return ()
 
-    def loss(self, image: Array, features: dict[str, Array], target: tuple[()]) -> Array:
+    def loss(self, image: Array, features: Features, target: tuple[()]) -> Array:
         """`total_variation` of the image, without `weight`."""
         return total_variation(image, self.form, self.reduction)
 
@@ -73,9 +73,10 @@ class Pixel:
         """The content image `[H, W, 3]`."""
         if references.content is None:
             raise JaxstyleError("the pixel term needs a content image")
-        return references.content
+        content: Array = references.content
+        return content
 
-    def loss(self, image: Array, features: dict[str, Array], target: Array) -> Array:
+    def loss(self, image: Array, features: Features, target: Array) -> Array:
         """mean (x − c)², without `weight`."""
         return jnp.mean(jnp.square(image - target))
 
@@ -91,6 +92,6 @@ class Range:
         """Nothing to prepare."""
         return ()
 
-    def loss(self, image: Array, features: dict[str, Array], target: tuple[()]) -> Array:
+    def loss(self, image: Array, features: Features, target: tuple[()]) -> Array:
         """`range_penalty` of the image, without `weight`."""
         return range_penalty(image)

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.losses.checks import same_length
-from jaxstyle.losses.look import Look
+from jaxstyle.losses.checks import first_key, same_length
+from jaxstyle.losses.look import Features, Look
 from jaxstyle.losses.transport import LAYERS, cosine_distances, positions, sampled_columns, scales_of
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.references import References
@@ -57,16 +57,16 @@ class SelfSimilarity:
         if references.content is None:
             raise JaxstyleError("the self-similarity term needs a content image")
         found = look(references.content, self.layers)
-        seed = 0 if references.seed is None else references.seed
         return {"image": references.content, "features": {layer: found[layer] for layer in self.layers},
                 "scales": scales_of([found], self.layers, self.layer_weights),
-                "key": jax.random.key_data(jax.random.fold_in(jax.random.key(seed), 1))}
+                "key": jax.random.key_data(jax.random.fold_in(first_key(references), 1))}
 
     def memory(self, target: dict[str, Any]) -> Array:
         """The first PRNG key, as numbers."""
-        return target["key"]
+        key: Array = target["key"]
+        return key
 
-    def loss(self, image: Array, features: dict[str, Array], target: dict[str, Any], memory: Array
+    def loss(self, image: Array, features: Features, target: dict[str, Any], memory: Array
              ) -> tuple[Array, Array]:
         """`similarity_loss` times what `full_at` says, without `weight`, and the next key."""
         key, following = jax.random.split(jax.random.wrap_key_data(memory))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.losses.look import Features, Look
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.references import References
 
@@ -47,7 +48,7 @@ class Temporal:
     weight: Any = 1.0
     layers: tuple[str, ...] = static(default=())
 
-    def target(self, references: References, look: Any) -> tuple[Array, ...]:
+    def target(self, references: References, look: Look) -> tuple[Array, ...]:
         """The earlier frames, each `[H, W, 4]`: red, green, blue, weight."""
         for earlier in references.earlier:
             if earlier.shape[-1] != 4:
@@ -55,7 +56,7 @@ class Temporal:
                                     f"{list(earlier.shape)}")
         return references.earlier
 
-    def loss(self, image: Array, features: dict[str, Array], target: tuple[Array, ...]) -> Array:
+    def loss(self, image: Array, features: Features, target: tuple[Array, ...]) -> Array:
         """Sum of `temporal_loss` over the earlier frames, without `weight`."""
         return sum((temporal_loss(image, earlier[..., :3], earlier[..., 3]) for earlier in target),
                    start=jnp.zeros((), image.dtype))

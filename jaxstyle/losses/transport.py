@@ -15,8 +15,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.losses.checks import blend_weights, same_length
-from jaxstyle.losses.look import Look
+from jaxstyle.losses.checks import blend_weights, first_key, same_length, styles_seen
+from jaxstyle.losses.look import Features, Look
 from jaxstyle.losses.neighbours import unit
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.references import References
@@ -96,7 +96,7 @@ def interpolated(features: Array, places: Array) -> Array:
     return corner(0, 0) + corner(0, 1) + corner(1, 0) + corner(1, 1)
 
 
-def sampled_columns(image: Array, features: Mapping[str, Array], scales: Mapping[str, Any], places: Array
+def sampled_columns(image: Array, features: Features, scales: Mapping[str, Any], places: Array
                     ) -> Array:
     """Hypercolumns at `places`: colour `[H, W, 3]` and scaled features of each layer, `[n, 3 + Σ C]`."""
     parts = [interpolated(features[layer], places) * scale for layer, scale in scales.items()]
@@ -145,22 +145,20 @@ class RelaxedTransport:
 
     def target(self, references: References, look: Look) -> dict[str, Any]:
         """Images and features of the styles with their shares, scales, maps and the first PRNG key."""
-        if not references.styles:
-            raise JaxstyleError("the relaxed transport term needs at least one style image")
-        found = [look(style, self.layers) for style in references.styles]
-        seed = 0 if references.seed is None else references.seed
+        found = styles_seen("relaxed transport", references, look, self.layers)
         maps = references.style_maps if references.content_map is not None else (None,) * len(found)
         return {"styles": tuple((image, {layer: style[layer] for layer in self.layers}, semantic)
                                 for image, style, semantic in zip(references.styles, found, maps)),
                 "shares": tuple(map(jnp.asarray, blend_weights(self.blend, len(found)))),
                 "scales": scales_of(found, self.layers, self.layer_weights),
-                "map": references.content_map, "key": jax.random.key_data(jax.random.key(seed))}
+                "map": references.content_map, "key": jax.random.key_data(first_key(references))}
 
     def memory(self, target: dict[str, Any]) -> Array:
         """The first PRNG key, as numbers."""
-        return target["key"]
+        key: Array = target["key"]
+        return key
 
-    def loss(self, image: Array, features: dict[str, Array], target: dict[str, Any], memory: Array
+    def loss(self, image: Array, features: Features, target: dict[str, Any], memory: Array
              ) -> tuple[Array, Array]:
         """The three parts, without `weight`, and the next key."""
         key, following = jax.random.split(jax.random.wrap_key_data(memory))

@@ -45,4 +45,5 @@ def chroma_noise(image: Any) -> Array:
 
 def relative_chroma_noise(image: Any, style: Any) -> Array:
     """`chroma_noise` of a picture divided by that of its painting (1: as much as the painting's own)."""
-    return jax.jit(chroma_noise)(image) / jnp.maximum(jax.jit(chroma_noise)(style), 1e-6)
+    ratio: Array = jax.jit(chroma_noise)(image) / jnp.maximum(jax.jit(chroma_noise)(style), 1e-6)
+    return ratio

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,7 @@ from jaxstyle.solvers import ArmijoLbfgs, begin_search, search_step
 from jaxstyle.solvers.iterate import Box
 from jaxstyle.transfer.controls import prepared
 from jaxstyle.transfer.inputs import sized
-from jaxstyle.transfer.objective import Terms, objective, targets
+from jaxstyle.transfer.objective import Term, Terms, objective, targets
 from jaxstyle.transfer.program import network_for
 from jaxstyle.transfer.recipe import Recipe, Stage
 
@@ -60,7 +60,14 @@ class Balance:
         return float(np.exp(np.interp(strength, self.strengths, np.log(self.factors))))
 
 
-def roles(terms: Terms) -> tuple[dict[str, Any], dict[str, Any]]:
+class Roles(NamedTuple):
+    """Terms that keep the photo, and terms that bring the style."""
+
+    content: Terms
+    style: Terms
+
+
+def roles(terms: Terms) -> Roles:
     """Terms that keep the photo, and terms that bring the style; those of the image alone are neither.
 
     Raises:
@@ -71,10 +78,10 @@ def roles(terms: Terms) -> tuple[dict[str, Any], dict[str, Any]]:
     style = {name: term for name, term in terms.items() if term.layers and name not in content}
     if not content or not style:
         raise JaxstyleError("a strength balances content against style terms; this recipe has not both")
-    return content, style
+    return Roles(content, style)
 
 
-def power_of(term: Any) -> float:
+def power_of(term: Term) -> float:
     """The exponent with which the factor of a strength changes the weight of a style term."""
     return 0.5 if isinstance(term, Neighbours) else 1.0
 
@@ -88,14 +95,14 @@ def measure_balance(weights: Weights, references: References, recipe: Recipe, st
     """
     if references.content is None:
         raise JaxstyleError("a strength needs a photo; without one the style is all there is")
-    content, style = roles(recipe.terms)
+    parts = roles(recipe.terms)
     last = recipe.stages[-1]
     fits = last.size is not None and last.size <= size
     small = last if fits else Stage(size=size, steps=last.steps, by=last.by)
     network = network_for(weights, recipe)
     given = prepared(sized(references, small, recipe.style_scale), recipe)
     layers = layers_to_measure(network, recipe)
-    found = jax.device_get(trade_offs(network, given, content, style, GRID, steps, layers,
+    found = jax.device_get(trade_offs(network, given, parts, steps, layers,
                                       getattr(recipe.solver, "box", None)))
     strengths = strength_of(found["content"], found["style"])
     good = np.isfinite(strengths) & np.isfinite(found["factors"]) & (found["factors"] > 0)
@@ -104,15 +111,15 @@ def measure_balance(weights: Weights, references: References, recipe: Recipe, st
     factors = found["factors"]
     if not fits:
         full = prepared(sized(references, last, recipe.style_scale), recipe)
-        factors = factors * growth_with_size(network, given, full, content, style, found["image"],
-                                             recipe.rows)
+        factors = factors * growth_with_size(network, given, full, parts, found["image"], recipe.rows)
     return Balance(*rising(strengths[good], factors[good]))
 
 
 def strength_of(content: Any, style: Any) -> np.ndarray:
     """√C / (√C + √S) of relative distances from photo and painting (see the top)."""
     gone, left = np.sqrt(content), np.sqrt(style)
-    return gone / (gone + left)
+    share: np.ndarray = gone / (gone + left)
+    return share
 
 
 def rising(strengths: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -125,9 +132,8 @@ def rising(strengths: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 @partial(jax.jit, static_argnames=("steps", "layers", "box"))
-def trade_offs(weights: Weights, references: References, content: Terms, style: Terms, grid: Array,
-               steps: int, layers: tuple[tuple[str, ...], tuple[str, ...]], box: Box = None
-               ) -> dict[str, Array]:
+def trade_offs(weights: Weights, references: References, roles: Roles, steps: int,
+               layers: tuple[tuple[str, ...], tuple[str, ...]], box: Box = None) -> dict[str, Array]:
     """The style alone, and then compromises with the style's weights multiplied by factors around a balance.
 
     At the balance the gradient of the content terms (at the result of the style alone) is as long as that of
@@ -137,7 +143,7 @@ def trade_offs(weights: Weights, references: References, content: Terms, style: 
       "content", "style": relative distances `[n]` of the compromises at `layers`; "factors" `[n]`;
       "image": the result of the style alone.
     """
-    terms = {**content, **style}
+    content, terms = roles.content, {**roles.content, **roles.style}
     goals = targets(weights, references, terms)
     photo = jnp.asarray(references.content)
 
@@ -154,14 +160,15 @@ def trade_offs(weights: Weights, references: References, content: Terms, style: 
             return total, ({}, memory)
 
         search = begin_search(solver, fun, photo)
-        return lax.fori_loop(0, steps, lambda _, at: search_step(solver, fun, at), search).best.x
+        image: Array = lax.fori_loop(0, steps, lambda _, at: search_step(solver, fun, at), search).best.x
+        return image
 
     def gradient_norms(x: Array) -> Array:
         values, back = jax.vjp(both, x)
         rows = jnp.eye(2, dtype=values.dtype)
         return jnp.stack([jnp.linalg.norm(back(row)[0].ravel()) for row in rows])
 
-    def lane(carry: tuple[Array, Array], step: Array) -> tuple[tuple[Array, Array], tuple[Any, Array]]:
+    def compromise(carry: tuple[Array, Array], step: Array) -> tuple[tuple[Array, Array], tuple[Any, Array]]:
         balance, image = carry
         alone = jnp.isnan(step)
         factor = jnp.where(alone, 1.0, balance * step)
@@ -173,8 +180,8 @@ def trade_offs(weights: Weights, references: References, content: Terms, style: 
 
     solver = ArmijoLbfgs(box=box)
     at_photo = gradient_norms(photo)
-    lanes = jnp.concatenate([jnp.full(1, jnp.nan, photo.dtype), jnp.asarray(grid, photo.dtype)])
-    (_, image), (values, factors) = lax.scan(lane, (jnp.ones((), photo.dtype), photo), lanes)
+    grid = jnp.concatenate([jnp.full(1, jnp.nan, photo.dtype), jnp.asarray(GRID, photo.dtype)])
+    (_, image), (values, factors) = lax.scan(compromise, (jnp.ones((), photo.dtype), photo), grid)
     return {"content": values["content"][1:], "style": values["style"][1:], "factors": factors[1:],
             "image": image}
 
@@ -186,8 +193,8 @@ def split(parts: dict[str, Array], content: Terms) -> Array:
     return jnp.stack([kept, style])
 
 
-def growth_with_size(weights: Weights, small: References, full: References, content: Terms, style: Terms,
-                     image: np.ndarray, rows: int | None = None) -> float:
+def growth_with_size(weights: Weights, small: References, full: References, roles: Roles, image: np.ndarray,
+                     rows: int | None = None) -> float:
     """How much more content terms grow than style terms from the small size to the full one, for one picture.
 
     Content is looked at for the style alone, style for the photo: there they are far from zero.
@@ -196,19 +203,19 @@ def growth_with_size(weights: Weights, small: References, full: References, cont
     for references in (small, full):
         height, width, _ = references.content.shape
         ends = (resize_to(image, height, width), jnp.asarray(references.content))
-        values = [both_terms(weights, references, content, style, end, rows) for end in ends]
+        values = [both_terms(weights, references, roles, end, rows) for end in ends]
         grown.append(float(values[0][0]) / float(values[1][1]))
     return grown[1] / grown[0]
 
 
 @partial(jax.jit, static_argnames="rows")
-def both_terms(weights: Weights, references: References, content: Terms, style: Terms, image: Array,
+def both_terms(weights: Weights, references: References, roles: Roles, image: Array,
                rows: int | None = None) -> Array:
     """Content and style terms of an image, `[2]`."""
-    terms = {**content, **style}
+    terms = {**roles.content, **roles.style}
     goals = targets(weights, references, terms, rows)
     _, (parts, _) = objective(weights, terms, goals, image, rows=rows)
-    return split(parts, content)
+    return split(parts, roles.content)
 
 
 def with_strength(recipe: Recipe, balance: Balance, strength: float) -> Recipe:
@@ -221,7 +228,7 @@ def with_strength(recipe: Recipe, balance: Balance, strength: float) -> Recipe:
     weights = {f"terms.{name}.weight": float(f"{float(term.weight) * factor ** power_of(term):.5g}")
                for name, term in style.items()}
     colours = {f"terms.{name}.palette": term.palette * min(1.0, strength / RECOLOURED)
-               for name, term in content.items() if getattr(term, "palette", None) is not None}
+               for name, term in content.items() if isinstance(term, Content) and term.palette is not None}
     return replace(recipe, {**weights, **colours})
 
 

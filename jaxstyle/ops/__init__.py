@@ -74,8 +74,9 @@ def conv(
     Raises:
       JaxstyleError: a gradient with respect to prepared parameters is asked for (see `prepare`).
     """
-    return _choose(layers).conv(
+    y: Array = _choose(layers).conv(
         x, params, border=border, stride=stride, padding=padding, relu=relu)
+    return y
 
 
 def upsample_conv(
@@ -86,7 +87,8 @@ def upsample_conv(
     Returns:
       `[2H, 2W, O]` of `[H, W, I]`.
     """
-    return _choose(layers).upsample_conv(x, params, border=border, relu=relu)
+    y: Array = _choose(layers).upsample_conv(x, params, border=border, relu=relu)
+    return y
 
 
 def transposed_conv(x: Array, params: Mapping[str, Any], *, centred: bool = True) -> Array:
@@ -100,27 +102,32 @@ def transposed_conv(x: Array, params: Mapping[str, Any], *, centred: bool = True
     Returns:
       `[2H, 2W, O]` of `[H, W, I]`.
     """
-    return _choose(layers).transposed_conv(x, params, centred=centred)
+    y: Array = _choose(layers).transposed_conv(x, params, centred=centred)
+    return y
 
 
 def max_pool(x: Array) -> Array:
     """Maximum of 2×2 blocks, `[H, W, C]` -> `[H//2, W//2, C]`; an odd row or column is dropped."""
-    return _choose(pooling).max_pool(x)
+    y: Array = _choose(pooling).max_pool(x)
+    return y
 
 
 def average_pool(x: Array) -> Array:
     """Mean of 2×2 blocks, `[H, W, C]` -> `[H//2, W//2, C]`; an odd row or column is dropped."""
-    return _choose(pooling).average_pool(x)
+    y: Array = _choose(pooling).average_pool(x)
+    return y
 
 
 def gram(x: Array) -> Array:
     """Sum over positions of outer products of features, `[H, W, C]` -> `[C, C]`; not normalised."""
-    return _choose(grams).gram(x)
+    matrix: Array = _choose(grams).gram(x)
+    return matrix
 
 
 def squared_gram_distance(x: Array, target: Array, scale: Any = 1.0) -> Array:
     """sum((scale·gram(x) − target)²), scalar, of features `[H, W, C]` and a matrix `[C, C]`."""
-    return _choose(grams).squared_gram_distance(x, target, scale)
+    distance: Array = _choose(grams).squared_gram_distance(x, target, scale)
+    return distance
 
 
 def nearest_patches(
@@ -140,7 +147,8 @@ def nearest_patches(
       Flat index (row · (Ws − size + 1) + column) `[H − size + 1, W − size + 1]`, int32, and the score,
       of equal shape. Among equal scores the first column wins, then the first row.
     """
-    return _choose(patches).nearest_patches(x, style, size, precision, normalised)
+    matches: tuple[Array, Array] = _choose(patches).nearest_patches(x, style, size, precision, normalised)
+    return matches
 
 
 def best_patches(x: Array, style: Array, grid: Grid, offset: Array | None = None
@@ -161,4 +169,5 @@ def best_patches(x: Array, style: Array, grid: Grid, offset: Array | None = None
       that each style patch has with any patch of x, `[style_rows, style_columns]`, else None. Among equal
       scores the first column wins, then the first row.
     """
-    return _choose(patches).best_patches(x, style, grid, offset)
+    matches: tuple[Array, Array, Array | None] = _choose(patches).best_patches(x, style, grid, offset)
+    return matches

@@ -21,7 +21,8 @@ def window_mean(x: Array, size: int) -> Array:
     zero = np.zeros((), x.dtype)  # no tracer, else JAX does not see that this is a sum, which it can derive
     total = lax.reduce_window(x, zero, lax.add, (size, 1, 1), (1, 1, 1), "VALID")
     total = lax.reduce_window(total, zero, lax.add, (1, size, 1), (1, 1, 1), "VALID")
-    return total / size**2
+    mean: Array = total / size**2
+    return mean
 
 
 def factorised(guide: Array, epsilon: Any, size: int = 3) -> tuple[Array, ...]:

@@ -89,12 +89,14 @@ def conv(
 
 def max_pool(x: Array) -> Array:
     """Maximum of 2×2 blocks, `[H, W, C]` -> `[H//2, W//2, C]`; an odd row or column is dropped."""
-    return lax.reduce_window(x, -jnp.inf, lax.max, (2, 2, 1), (2, 2, 1), "VALID")
+    largest: Array = lax.reduce_window(x, -jnp.inf, lax.max, (2, 2, 1), (2, 2, 1), "VALID")
+    return largest
 
 
 def average_pool(x: Array) -> Array:
     """Mean of 2×2 blocks, `[H, W, C]` -> `[H//2, W//2, C]`; an odd row or column is dropped."""
-    return lax.reduce_window(x, 0.0, lax.add, (2, 2, 1), (2, 2, 1), "VALID") / 4
+    mean: Array = lax.reduce_window(x, 0.0, lax.add, (2, 2, 1), (2, 2, 1), "VALID") / 4
+    return mean
 
 
 def gram(x: Array) -> Array:
@@ -132,7 +134,8 @@ def transposed_conv(x: Array, params: Mapping[str, Any], *, centred: bool = True
         dimension_numbers=("NHWC", "HWIO", "NHWC"), precision=lax.Precision.DEFAULT
         if "tensorfloat32" in params else lax.Precision.HIGHEST,
     )[0].astype(x.dtype)
-    return y + params["bias"].astype(x.dtype)[None, None]
+    shifted: Array = y + params["bias"].astype(x.dtype)[None, None]
+    return shifted
 
 
 def patch_norms(x: Array, size: int) -> Array:

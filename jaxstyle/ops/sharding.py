@@ -31,12 +31,14 @@ def shard_rows(image: Array, devices: Sequence[jax.Device]) -> Array:
             f"an image of {image.shape[0]} rows cannot be split over {len(devices)} devices; "
             "choose a size that is a multiple of their number"
         )
-    return jax.device_put(image, NamedSharding(_mesh(devices), PartitionSpec("rows")))
+    split: Array = jax.device_put(image, NamedSharding(_mesh(devices), PartitionSpec("rows")))
+    return split
 
 
 def replicate(tree: T, devices: Sequence[jax.Device]) -> T:
     """Every array of `tree` (weights, targets) on all of the devices that share an image."""
-    return jax.device_put(tree, NamedSharding(_mesh(devices), PartitionSpec()))
+    copied: T = jax.device_put(tree, NamedSharding(_mesh(devices), PartitionSpec()))
+    return copied
 
 
 def row_shardings(tree: Any, shape: tuple[int, ...] | None, devices: Sequence[jax.Device]) -> Any:

@@ -30,6 +30,7 @@ from jaxstyle.sweeps.folder import (
     lane_folder,
     read_plan,
 )
+from jaxstyle.weights import SUFFIX
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class LaneRecord:
     @property
     def status(self) -> str:
         """running, finished, stopped, failed or waiting."""
-        return self.manifest.get("status", "waiting")
+        status: str = self.manifest.get("status", "waiting")
+        return status
 
     @property
     def name(self) -> str:
@@ -78,7 +80,7 @@ class LaneRecord:
     def judge(self) -> str:
         """Name of the network that measured the distances."""
         name = (self.manifest.get("judge") or self.manifest.get("weights") or {}).get("name", "")
-        return Path(name).stem if name.endswith(".safetensors") else name
+        return Path(name).stem if name.endswith(SUFFIX) else name
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,7 @@ def read_lane_manifest(folder: Path) -> Mapping[str, Any]:
     if not os.path.lexists(path):
         return {}
     try:
-        manifest = parsed(read_bounded(path), LaneManifest, str(path))
+        manifest: Mapping[str, Any] = parsed(read_bounded(path), LaneManifest, str(path))
         recipe_from_json(manifest["recipe"])
     except JaxstyleError as error:
         warnings.warn(f"{error}: the lane is left out", stacklevel=2)

@@ -108,7 +108,7 @@ def lane_data(sweep: SweepRecord, lane: LaneRecord, embed: bool) -> dict[str, An
     }
 
 
-def curve_data(lane: LaneRecord) -> dict[str, list]:
+def curve_data(lane: LaneRecord) -> dict[str, list[Any]]:
     """Losses by step, thinned to at most `CURVE_POINTS` points; the first and last stay."""
     rows = lane.metrics
     stride = max(1, -(-len(rows) // CURVE_POINTS))

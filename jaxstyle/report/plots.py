@@ -20,7 +20,7 @@ MANY = 14
 DASHES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (1, 3)), (0, (6, 2, 1, 2, 1, 2)), (0, (8, 4)))
 
 
-def colours(count: int) -> list:
+def colours(count: int) -> list[tuple[float, float, float, float]]:
     """Colours that can be told apart, or shades of one map where there are many."""
     if count <= 10:
         return [matplotlib.colormaps["tab10"](i) for i in range(count)]

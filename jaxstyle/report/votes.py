@@ -177,19 +177,20 @@ def cast(folder: Path, question: Question, voter: str, choice: str) -> Vote:
     """
     if choice not in CHOICES:
         raise JaxstyleError(f"choice takes {', '.join(CHOICES)}, not {choice[:40]!r}")
-    vote: Any = {"id": question.id, "voter": voter, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ",
+    said: Any = {"id": question.id, "voter": voter, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ",
     time.gmtime()), "left": question.left.sha256, "right": question.right.sha256, "choice": choice,
                  "left_labels": dict(question.left.labels), "right_labels": dict(question.right.labels)}
     path = folder / VOTES
     try:
         with open(path, "a+b") as file:
             torn = file.tell() > 0 and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n"
-            file.write(b"\n" * torn + json.dumps(vote, ensure_ascii=True).encode() + b"\n")
+            file.write(b"\n" * torn + json.dumps(said, ensure_ascii=True).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
         raise JaxstyleError(f"{path}: the vote cannot be written ({error.strerror}); check permissions and "
                             "space in its folder") from None
+    vote: Vote = said
     return vote
 
 

@@ -20,6 +20,7 @@ from jaxstyle.images.maps import read_maps
 from jaxstyle.images.masks import FEATHER, load_mask, load_regions
 from jaxstyle.pytrees import pytree, replace, static, to_json
 from jaxstyle.references import References
+from jaxstyle.weights import SUFFIX
 from jaxstyle.weights.store import sha256
 
 TEXT_KEY = "jaxstyle"
@@ -145,7 +146,7 @@ def versions() -> dict[str, str]:
 
 def identity(weights: Weights, beside: Path | None = None) -> dict[str, str]:
     """What a manifest says of weights: their name (of a file see `name_from`) and hash."""
-    name = name_from(weights.name, beside) if weights.name.endswith(".safetensors") else weights.name
+    name = name_from(weights.name, beside) if weights.name.endswith(SUFFIX) else weights.name
     return {"name": name, "sha256": weights.sha256}
 
 

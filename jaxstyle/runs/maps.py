@@ -9,7 +9,7 @@ from pathlib import Path
 from jaxstyle.atomic import exists_already
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.images.files import load, save
-from jaxstyle.images.maps import sem_path
+from jaxstyle.images.maps import SUFFIX, sem_path
 from jaxstyle.losses import Patches
 from jaxstyle.pytrees import replace
 from jaxstyle.runs.manifest import Files
@@ -42,7 +42,7 @@ def with_found_maps(files: Files) -> tuple[Files, tuple[str, ...]]:
 
 def map_path(folder: Path, image: str) -> Path:
     """Where the automatic map of a picture goes."""
-    return folder / f"{Path(image).stem}_sem.png"
+    return folder / f"{Path(image).stem}{SUFFIX}.png"
 
 
 def write_automatic_maps(weights: Weights, files: Files, targets: Sequence[Path], *, count: int = 6,

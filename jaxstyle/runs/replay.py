@@ -18,6 +18,7 @@ from jaxstyle.solvers import SOLVERS
 from jaxstyle.transfer.canvas import CANVASES
 from jaxstyle.transfer.controls import CONTROLS
 from jaxstyle.transfer.recipe import Recipe, Stage, Start
+from jaxstyle.weights import SUFFIX
 from jaxstyle.weights.store import available, load_weights, sha256
 
 
@@ -31,7 +32,7 @@ def recipe_from_json(data: Any) -> Recipe:
         raise JaxstyleError("recipe: this is not one")
     if too_deep([data]):
         raise JaxstyleError("recipe: is nested too deep")
-    recipe = from_json(data, (Recipe, Stage, Start, *CANVASES, *CONTROLS, *TERMS, *SOLVERS))
+    recipe: Recipe = from_json(data, (Recipe, Stage, Start, *CANVASES, *CONTROLS, *TERMS, *SOLVERS))
     parts: dict[str, tuple[Any, Any]] = {
              "solver": (recipe.solver, SOLVERS), "canvas": (recipe.canvas, CANVASES),
              "start": (recipe.start, (Start,)),
@@ -55,7 +56,7 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     text = read_text(path).get(TEXT_KEY)
     if text is None:
         raise JaxstyleError(f"{path}: carries no jaxstyle manifest, so there is nothing to replay")
-    data = parsed(text, Headed, f"{path}: its manifest")
+    data: dict[str, Any] = parsed(text, Headed, f"{path}: its manifest")
     if not data["format"].startswith(FORMAT[:-1]):
         raise JaxstyleError(f"{path}: its manifest is not of the format {FORMAT}")
     checked(data, Manifest, f"{path}: its manifest")
@@ -75,47 +76,47 @@ def recorded_files(data: Mapping[str, Any], given: Files, beside: Path) -> Files
     Raises:
       JaxstyleError: some are missing, which it lists, or one is not the file that was used.
     """
-    recorded, missing = data["references"], []
+    recorded, missing = data["references"], dict[str, str]()
 
-    def find(entry: Mapping[str, str] | None, override: str | None, option: str) -> str | None:
+    def find(entry: Mapping[str, str] | None, override: str | None, field: str) -> str | None:
         if entry is None:
             return None
         path = Path(entry["path"])
         candidates = [Path(override)] if override else [beside / path, beside / path.name]
         there = [candidate for candidate in candidates if is_file(candidate)]
         if not there:
-            missing.append(f"{override or path.name} ({option} FILE)")
+            missing[f"{override or path.name} ({field.replace('_', ' ')})"] = field
             return None
         # Another picture of the same name may lie where this one was.
         right = next((candidate for candidate in there if sha256(candidate) == entry["sha256"]), None)
         if right is None:
             raise JaxstyleError(f"{there[0]}: is not the file that was used (its SHA-256 differs); say "
-                                f"where that is with {option} FILE")
+                                "where that is", field)
         return str(right)
 
-    def find_all(key: str, overrides: tuple[str | None, ...], option: str) -> tuple[Any, ...]:
-        entries = recorded.get(key, [])
+    def find_all(field: str, overrides: tuple[str | None, ...]) -> tuple[Any, ...]:
+        entries = recorded.get(field, [])
         if overrides and len(overrides) != len(entries):
-            raise JaxstyleError(f"the picture was made from {len(entries)} {key.replace('_', ' ')}, "
+            raise JaxstyleError(f"the picture was made from {len(entries)} {field.replace('_', ' ')}, "
                                 f"not {len(overrides)}")
-        return tuple(find(entry, override, option)
+        return tuple(find(entry, override, field)
                      for entry, override in zip(entries, overrides or (None,) * len(entries)))
 
     files = Files(
-        content=find(recorded["content"], given.content, "--content"),
-        styles=find_all("styles", given.styles, "--style"),
-        start=find(recorded.get("start"), given.start, "--start"),
-        content_map=find(recorded.get("content_map"), given.content_map, "--content-map"),
-        style_maps=find_all("style_maps", given.style_maps, "--style-map"),
-        regions=find_all("regions", given.regions, "--region"),
-        style_regions=find_all("style_regions", given.style_regions, "--style-mask"),
-        content_mask=find(recorded.get("content_mask"), given.content_mask, "--content-mask"),
-        strength_mask=find(recorded.get("strength_mask"), given.strength_mask, "--strength-mask"),
+        content=find(recorded["content"], given.content, "content"),
+        styles=find_all("styles", given.styles),
+        start=find(recorded.get("start"), given.start, "start"),
+        content_map=find(recorded.get("content_map"), given.content_map, "content_map"),
+        style_maps=find_all("style_maps", given.style_maps),
+        regions=find_all("regions", given.regions),
+        style_regions=find_all("style_regions", given.style_regions),
+        content_mask=find(recorded.get("content_mask"), given.content_mask, "content_mask"),
+        strength_mask=find(recorded.get("strength_mask"), given.strength_mask, "strength_mask"),
         feather=recorded.get("feather", Files().feather),
     )
     if missing:
         raise JaxstyleError(f"not beside the picture, nor where they were: {', '.join(missing)}; say where "
-                            "they are now")
+                            "they are now", *dict.fromkeys(missing.values()))
     return files
 
 
@@ -136,11 +137,11 @@ def recorded_weights(data: Mapping[str, Any], name: str | None = None, beside: P
     """
     recorded = str(data["weights"]["name"])
     places = [recorded]
-    if recorded.endswith(".safetensors") and beside is not None:
+    if recorded.endswith(SUFFIX) and beside is not None:
         places = [str(beside / recorded), str(beside / Path(recorded).name), Path(recorded).stem]
         places = [place for place in places if place in available() or is_file(Path(place))] or [recorded]
     weights = load_weights(name or places[0])
     if weights.sha256 != data["weights"]["sha256"]:
         raise JaxstyleError(f"weights '{weights.name}' are not those that were used (SHA-256 differs); say "
-                            "where those are with --weights FILE")
+                            "where those are", "weights")
     return weights

@@ -107,10 +107,12 @@ def inverse_hessian_product(memory: Memory, grad: Array) -> Array:
     def forward(i: Array, r: Array) -> Array:
         row = (memory.count + i) % size
         beta = memory.rho[row] * jnp.vdot(memory.changes[row], r)
-        return r + (alphas[row] - beta) * memory.steps[row]
+        after: Array = r + (alphas[row] - beta) * memory.steps[row]
+        return after
 
     q, alphas = lax.fori_loop(0, size, backward, (grad, jnp.zeros_like(memory.rho)))
-    return lax.fori_loop(0, size, forward, memory.gamma * q)
+    direction: Array = lax.fori_loop(0, size, forward, memory.gamma * q)
+    return direction
 
 
 def remember(memory: Memory, step: Array, change: Array, good: Array) -> Memory:

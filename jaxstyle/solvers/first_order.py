@@ -113,4 +113,5 @@ def scale_of_first_step(grad: Any, first_step: Any) -> Array:
     leaves = jax.tree.leaves(grad)
     squares = jnp.stack([jnp.vdot(leaf, leaf) for leaf in leaves]).sum()
     count = sum(leaf.size for leaf in leaves)
-    return first_step * jnp.sqrt(count / jnp.maximum(squares, jnp.finfo(squares.dtype).tiny))
+    scale: Array = first_step * jnp.sqrt(count / jnp.maximum(squares, jnp.finfo(squares.dtype).tiny))
+    return scale

@@ -126,7 +126,8 @@ def to_words(x: Array) -> Array:
     def widen(words: Any) -> np.ndarray:
         return np.array(words).view(x.dtype).ravel().astype(np.float64).view(np.uint32)
 
-    return jax.pure_callback(widen, shape, bits(x), vmap_method="sequential")
+    wide: Array = jax.pure_callback(widen, shape, bits(x), vmap_method="sequential")
+    return wide
 
 
 def call_setulb(

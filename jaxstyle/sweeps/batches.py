@@ -23,7 +23,7 @@ from jaxstyle.ops.resize import resize_to
 from jaxstyle.pytrees import stack
 from jaxstyle.references import References
 from jaxstyle.runs.checkpoints import Checkpoint, restore_checkpoint, save_checkpoint
-from jaxstyle.runs.manifest import Files, fingerprint, identity, load_references
+from jaxstyle.runs.manifest import fingerprint, identity
 from jaxstyle.sweeps.capacity import fitting_mesh, fitting_width
 from jaxstyle.sweeps.folder import (
     FAILED,
@@ -87,21 +87,17 @@ class Progress:
 
 @dataclass
 class Running:
-    """A lane that is being run: what was saved of it, what it went through, what its last batch took."""
+    """A lane that is being run: its pictures, what was saved of it, what it went through, what its last batch
+    took."""
 
     index: int
     lane: Lane
     record: dict[str, Any]
     folder: Path
+    references: References
     history: History = field(default_factory=History)
     saved: Checkpoint | None = None
     cost: dict[str, Any] = field(default_factory=dict)
-
-
-@cache
-def references_of(files: Files) -> References:
-    """Reference images, read once per sweep."""
-    return load_references(files)
 
 
 def batches(waiting: Sequence[Running], weights: Weights, options: Options, mesh: Mesh,
@@ -113,10 +109,10 @@ def batches(waiting: Sequence[Running], weights: Weights, options: Options, mesh
     """
     if not waiting:
         return
-    mesh = fitting_mesh(weights, [references_of(run.lane.files) for run in waiting],
+    mesh = fitting_mesh(weights, [run.references for run in waiting],
                         [run.lane.recipe for run in waiting], mesh, options.width, options.memory)
     first = waiting[0].lane
-    shape = cache(partial(state_shape, weights, references_of(first.files), first.recipe))
+    shape = cache(partial(state_shape, weights, waiting[0].references, first.recipe))
     for run in waiting:
         run.saved = saved_state(run, shape)
         run.history = History(**run.saved.about["history"]) if run.saved else History()
@@ -127,7 +123,7 @@ def batches(waiting: Sequence[Running], weights: Weights, options: Options, mesh
         runs = [run for run, there in zip(waiting, places) if there == where]
         for i in range(0, len(runs), width):
             some = runs[i : i + width]
-            batch = place(weights, [references_of(run.lane.files) for run in some],
+            batch = place(weights, [run.references for run in some],
                           [run.lane.recipe for run in some], width, mesh)
             yield some, batch, resumed(some)
 
@@ -151,7 +147,7 @@ def chosen_width(runs: Sequence[Running], weights: Weights, options: Options, me
     """Lanes per batch over all devices."""
     if options.width is not None:
         return min(options.width, -(-len(runs) // mesh.devices.size)) * mesh.devices.size
-    return fitting_width(weights, [references_of(run.lane.files) for run in runs],
+    return fitting_width(weights, [run.references for run in runs],
                          [run.lane.recipe for run in runs], mesh, options.memory)
 
 
@@ -197,7 +193,7 @@ def run_batch(runs: Sequence[Running], batch: Batch, resume: Lanes | None, optio
         now = time.monotonic() - began
         done = steps_before(batch.recipes, at.stage) + at.step
         compile_seconds += at.compile_seconds
-        note(runs, at, done, before, now, first=fresh, earlier=earlier)
+        note(runs, at, done, (before, now), first=fresh, earlier=earlier)
         fresh, before = False, now
         if at.step and done in options.snapshots:
             keep_pictures(runs, at, done)
@@ -215,7 +211,7 @@ def run_batch(runs: Sequence[Running], batch: Batch, resume: Lanes | None, optio
 
 def shown(run: Running, image: Any, stage: int) -> np.ndarray:
     """The picture that is kept of a lane's image."""
-    return np.asarray(finished(image, references_of(run.lane.files), run.lane.recipe, stage))
+    return np.asarray(finished(image, run.references, run.lane.recipe, stage))
 
 
 def keep_pictures(runs: Sequence[Running], at: Lanes, done: int) -> None:
@@ -234,12 +230,14 @@ def save_states(runs: Sequence[Running], at: Lanes) -> None:
         save_checkpoint(run.folder / STATE, run.history.steps[-1], state, about)
 
 
-def note(runs: Sequence[Running], at: Lanes, done: int, before: float, now: float, first: bool,
+def note(runs: Sequence[Running], at: Lanes, done: int, seconds: tuple[float, float], first: bool,
          earlier: Sequence[float]) -> None:
     """Add the steps since the last snapshot, of which `done` is the last, to the history of each lane.
 
-    `before` and `now` are seconds since the batch began, `earlier` those of each lane before it.
+    `seconds` since the batch began are those of the last snapshot and of this one, `earlier` those of each
+    lane before the batch.
     """
+    before, now = seconds
     iterate = at.search.iterate
     if first:
         values = {"total": iterate.value, **iterate.parts}
@@ -248,8 +246,8 @@ def note(runs: Sequence[Running], at: Lanes, done: int, before: float, now: floa
     elif at.losses:
         count = next(iter(at.losses.values())).shape[1]
         for i, run in enumerate(runs):
-            seconds = earlier[i] + np.linspace(before, now, count + 1)[1:]
-            run.history.add(range(done - count + 1, done + 1), list(seconds),
+            times = earlier[i] + np.linspace(before, now, count + 1)[1:]
+            run.history.add(range(done - count + 1, done + 1), list(times),
                             {name: v[i] for name, v in at.losses.items()})
 
 
@@ -269,13 +267,13 @@ def outcome_of(run: Running, at: Lanes, i: int, judge: Weights) -> tuple[dict[st
     if not alive:
         outcome["reason"] = "no finite loss; use smaller weights or a smaller learning rate"
     if np.isfinite(image).all():
-        outcome["distances"] = measured(judge, references_of(run.lane.files), run.lane.recipe, image,
+        outcome["distances"] = measured(judge, run.references, run.lane.recipe, image,
                                         at.stage)
         outcome["judge"] = identity(judge, run.folder)
-        if (photo := references_of(run.lane.files).content) is not None:
+        if (photo := run.references.content) is not None:
             height, width, _ = image.shape
             outcome["distortion"] = float(distortion(image, resize_to(photo, height, width)))
-        again = measured_repetition(judge, references_of(run.lane.files), run.lane.recipe, image, at.stage)
+        again = measured_repetition(judge, run.references, run.lane.recipe, image, at.stage)
         if again is not None:
             outcome["repetition"] = again
     return outcome, image

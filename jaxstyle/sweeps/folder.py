@@ -99,7 +99,8 @@ def read_plan(directory: Path) -> Plan | None:
             raise JaxstyleError(f"{directory}: holds a sweep of another version of jaxstyle "
                                 f"({shown(data['format'])}, here {FORMAT}); choose another folder")
         raise holds_another(directory)
-    return checked(data, Plan, str(path))
+    plan: Plan | None = checked(data, Plan, str(path))
+    return plan
 
 
 def make_folder(folder: Path) -> None:

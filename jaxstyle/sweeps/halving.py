@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as replace_fields
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,10 @@ from jax.sharding import Mesh
 
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.losses import Neighbours, Patches, TotalVariation
 from jaxstyle.metrics.pareto import pareto_front
-from jaxstyle.metrics.strength import measure_balance, roles, with_strength
-from jaxstyle.pytrees import get, replace, to_json
-from jaxstyle.runs.manifest import fingerprint, manifest
+from jaxstyle.pytrees import to_json
+from jaxstyle.references import References
+from jaxstyle.runs.manifest import fingerprint, load_references, manifest
 from jaxstyle.runs.replay import recipe_from_json
 from jaxstyle.sweeps.batches import (
     USUAL,
@@ -40,11 +40,11 @@ from jaxstyle.sweeps.batches import (
     batches,
     chosen_width,
     outcome_of,
-    references_of,
     run_batch,
     steps_before,
     write_outcome,
 )
+from jaxstyle.sweeps.candidates import Tuning, candidates
 from jaxstyle.sweeps.folder import (
     FINISHED,
     STOPPED,
@@ -58,10 +58,8 @@ from jaxstyle.sweeps.folder import (
 )
 from jaxstyle.sweeps.plan import Lane, for_sweeps
 from jaxstyle.transfer.layout import lane_mesh
-from jaxstyle.transfer.recipe import Recipe
 from jaxstyle.weights.store import load_weights
 
-LAYER_SPREAD = 0.8
 KEEP_AT_LEAST = 4
 NOWHERE = (math.nan, math.nan)
 Ends = dict[int, tuple[dict[str, Any], np.ndarray]]
@@ -77,53 +75,6 @@ class Rung:
     ran: tuple[int, ...]
     points: Mapping[int, tuple[float, float]]
     kept: tuple[int, ...]
-
-
-def candidates(weights: Weights, lane: Lane, count: int, seed: int) -> list[Lane]:
-    """Lanes with strengths spread evenly over 0.1 … 0.9 and layer weights scattered around the recipe's.
-
-    Each style layer's weight is multiplied by a log-normal factor (σ = 0.8), the sum kept; so are γ of terms
-    that match patches by maps, and weights of total variation (each by its own). Every fourth candidate keeps
-    the recipe's own.
-
-    Raises:
-      JaxstyleError: a recipe that has nothing to balance.
-    """
-    balance = measure_balance(weights, references_of(lane.files), lane.recipe)
-    rng, more = np.random.default_rng(seed), np.random.default_rng((seed, 1))
-    others = other_weights(lane.recipe, bool(lane.files.content_map))
-    made = []
-    for i, strength in enumerate(np.linspace(0.1, 0.9, count)):
-        recipe = with_strength(lane.recipe, balance, float(strength))
-        labels = {"strength": f"{strength:.2f}"}
-        scattered = "as they are"
-        if i % 4:
-            for name, term in roles(recipe.terms)[1].items():
-                old = np.array(getattr(term, "layer_weights", ()), float)
-                if len(old) > 1:
-                    new = old * rng.lognormal(0, LAYER_SPREAD, len(old))
-                    new *= old.sum() / new.sum()
-                    recipe = replace(recipe, {f"terms.{name}.layer_weights": tuple(map(float, new))})
-                    scattered = " ".join(f"{weight:.2g}" for weight in new)
-        labels["layer weights"] = scattered
-        for path, factor in zip(others, more.lognormal(0, LAYER_SPREAD, len(others))):
-            value = float(get(recipe, path)) * (float(factor) if i % 4 else 1.0)
-            recipe = replace(recipe, {path: value})
-            labels[path.removeprefix("terms.")] = f"{value:.3g}"
-        made.append(Lane(labels=labels, recipe=recipe, files=lane.files, weights=lane.weights))
-    return made
-
-
-def other_weights(recipe: Recipe, guided: bool) -> list[str]:
-    """Paths of the numbers of a recipe, besides those of style and content, that a search varies: how much
-    maps count in matching, if there are maps, and how smooth the result is."""
-    found = []
-    for name, term in recipe.terms.items():
-        if isinstance(term, Patches | Neighbours) and guided:
-            found.append(f"terms.{name}.gamma")
-        if isinstance(term, TotalVariation):
-            found.append(f"terms.{name}.weight")
-    return found
 
 
 def ranked(points: Mapping[int, tuple[float, float]]) -> list[int]:
@@ -157,8 +108,8 @@ def going_on(count: int) -> int:
     return min(count, max(KEEP_AT_LEAST, count // 2))
 
 
-def tune(directory: Path, lane: Lane, *, count: int = 16, seed: int = 0, title: str = "", about: str = "",
-         options: Options = USUAL, mesh: Mesh | None = None) -> Iterator[Progress]:
+def tune(directory: Path, tuning: Tuning, options: Options = USUAL, mesh: Mesh | None = None
+         ) -> Iterator[Progress]:
     """Runs candidates into the folder of a sweep, halving them, or goes on where that was interrupted.
 
     Rungs are steps over all stages, half, quarter … of the recipe's; a candidate climbs through its stages as
@@ -171,15 +122,14 @@ def tune(directory: Path, lane: Lane, *, count: int = 16, seed: int = 0, title: 
     Raises:
       JaxstyleError: see `candidates`; fewer than two of them; or the folder holds something else.
     """
-    if count < 2:
-        raise JaxstyleError("--candidates takes a number of at least 2")
     mesh = mesh or lane_mesh()
-    references_of.cache_clear()  # files may have changed since another search of this process
-    weights = load_weights(lane.weights)
-    references_of(lane.files)  # nothing is written if a picture is damaged
+    lane, count = tuning.lane, tuning.candidates
     lane = Lane({}, for_sweeps(lane.recipe), lane.files, lane.weights)
+    tuning = replace_fields(tuning, lane=lane)
+    weights = load_weights(lane.weights)
+    references = load_references(lane.files)  # nothing is written if a picture is damaged
     steps = rungs(lane.recipe.total_steps, count)
-    runs = planned(directory, lane, weights, count, seed, steps, title, about)
+    runs = planned(directory, tuning, weights, references, steps)
     # One width for all rounds: one program for each stage, and the same numbers wherever it was interrupted.
     width = chosen_width(runs, weights, options, mesh)
     decided = {rung.step: rung for rung in read_rungs(directory)}
@@ -204,18 +154,19 @@ def tune(directory: Path, lane: Lane, *, count: int = 16, seed: int = 0, title: 
     update_plan(directory, status=FINISHED)
 
 
-def planned(directory: Path, lane: Lane, weights: Weights, count: int, seed: int, steps: Sequence[int],
-            title: str, about: str) -> list[Running]:
+def planned(directory: Path, tuning: Tuning, weights: Weights, references: References, steps: Sequence[int]
+            ) -> list[Running]:
     """The candidates, from the plan in the folder or measured and written there (see the top).
 
     Raises:
       JaxstyleError: the folder holds something else.
     """
-    asked = {"fingerprint": fingerprint(manifest(lane.recipe, lane.files, weights)), "candidates": count,
-             "seed": seed, "rungs": list(steps)}
+    lane = tuning.lane
+    asked = {"fingerprint": fingerprint(manifest(lane.recipe, lane.files, weights)),
+             "candidates": tuning.candidates, "seed": tuning.seed, "rungs": list(steps)}
     old = held_plan(directory)
     if old is None:
-        lanes = candidates(weights, lane, count, seed)
+        lanes = candidates(weights, references, tuning)
         search: Mapping[str, Any] = {"asked": asked,
                                      "recipes": [to_json(each.recipe) for each in lanes], "rungs": []}
     else:
@@ -226,8 +177,8 @@ def planned(directory: Path, lane: Lane, weights: Weights, count: int, seed: int
                  for entry, recipe in zip(old["lanes"], search["recipes"])]
     records = [manifest(each.recipe, each.files, weights, beside=lane_folder(directory, i),
                         labels=dict(each.labels)) for i, each in enumerate(lanes)]
-    write_plan(directory, lanes, records, title, about, more={"tune": search})
-    return [Running(i, each, record, lane_folder(directory, i))
+    write_plan(directory, lanes, records, tuning.title, tuning.about, more={"tune": search})
+    return [Running(i, each, record, lane_folder(directory, i), references)
             for i, (each, record) in enumerate(zip(lanes, records))]
 
 
@@ -290,18 +241,3 @@ def read_rungs(directory: Path) -> list[Rung]:
                  {int(i): NOWHERE if point[0] is None or point[1] is None else (point[0], point[1])
                   for i, point in entry["points"].items()}, tuple(entry["kept"]))
             for entry in plan["tune"]["rungs"]]
-
-
-def settings_line(record: Mapping[str, Any]) -> str:
-    """The settings that tuning chose, as for the command line of `jaxstyle stylize`."""
-    recipe = recipe_from_json(record["recipe"])
-    chosen = []
-    for name, term in roles(recipe.terms)[1].items():
-        chosen.append(f"--terms.{name}.weight {term.weight:.4g}")
-        if len(getattr(term, "layer_weights", ())) > 1:
-            each = ",".join(f"{weight:.3g}" for weight in term.layer_weights)
-            chosen.append(f"--terms.{name}.layer_weights {each}")
-    guided = bool(record["references"].get("content_map"))
-    for path in other_weights(recipe, guided):
-        chosen.append(f"--{path} {float(get(recipe, path)):.4g}")
-    return " ".join(chosen)

@@ -12,9 +12,10 @@ import numpy as np
 from jax import Array, lax
 
 from jaxstyle.backbones.perceptual import Weights
+from jaxstyle.backbones.vgg import STYLE_LAYERS
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses import Gram
-from jaxstyle.metrics.distances import CONTENT_LAYERS, STYLE_LAYERS, distances
+from jaxstyle.metrics.distances import CONTENT_LAYERS, distances
 from jaxstyle.pytrees import replace
 from jaxstyle.references import References
 from jaxstyle.transfer.inputs import sized
@@ -38,13 +39,13 @@ class Learned(NamedTuple):
     course: np.ndarray
 
 
-def style_term(recipe: Recipe) -> str:
-    """The name of the recipe's Gram term.
+def style_term(recipe: Recipe) -> tuple[str, Gram]:
+    """The recipe's Gram term, and its name.
 
     Raises:
       JaxstyleError: it has none, or several.
     """
-    found = [name for name, term in recipe.terms.items() if isinstance(term, Gram)]
+    found = [(name, term) for name, term in recipe.terms.items() if isinstance(term, Gram)]
     if len(found) != 1:
         raise JaxstyleError(f"weights are learned of a recipe with one Gram term; this one has {len(found)}")
     return found[0]
@@ -52,9 +53,9 @@ def style_term(recipe: Recipe) -> str:
 
 def with_factors(recipe: Recipe, factors: Any) -> Recipe:
     """The recipe with the layer weights of its Gram term times `factors` `[layers]`."""
-    name = style_term(recipe)
-    old = recipe.terms[name].layer_weights
-    return replace(recipe, {f"terms.{name}.layer_weights": tuple(w * factors[i] for i, w in enumerate(old))})
+    name, term = style_term(recipe)
+    made = tuple(weight * factors[i] for i, weight in enumerate(term.layer_weights))
+    return replace(recipe, {f"terms.{name}.layer_weights": made})
 
 
 @partial(jax.jit, static_argnames="steps")
@@ -69,8 +70,7 @@ def unrolled_target(logs: Array, networks: tuple[Weights, Weights], references: 
       logs: `[layers]`, logarithms of the factors of the layer weights.
     """
     weights, judge = networks
-    name = style_term(recipe)
-    term = recipe.terms[name]
+    name, term = style_term(recipe)
     factors = jnp.exp(logs)
     shares = tuple(w * factors[i] for i, w in enumerate(term.layer_weights))
     terms = {**recipe.terms, name: Gram(weight=term.weight, layer_weights=shares, blend=term.blend,
@@ -85,7 +85,8 @@ def unrolled_target(logs: Array, networks: tuple[Weights, Weights], references: 
 
     image, _ = lax.scan(step, jnp.asarray(references.content), None, length=steps)
     found = distances(judge, references, image, CONTENT_LAYERS, STYLE_LAYERS)
-    return found["content"] + found["style"]
+    total: Array = found["content"] + found["style"]
+    return total
 
 
 def learned_weights(networks: tuple[Weights, Weights], references: References, recipe: Recipe, *,
@@ -100,7 +101,7 @@ def learned_weights(networks: tuple[Weights, Weights], references: References, r
 
     given, pair = _prepared(networks, references, recipe)
     ask = jax.jit(jax.value_and_grad(unrolled_target), static_argnames="steps")
-    logs = jnp.zeros(len(recipe.terms[style_term(recipe)].layer_weights))
+    logs = jnp.zeros(len(style_term(recipe)[1].layer_weights))
     adam = optax.adam(learning_rate)
     state, tried = adam.init(logs), []
     for _ in range(rounds):
@@ -121,7 +122,7 @@ def searched_weights(networks: tuple[Weights, Weights], references: References, 
       JaxstyleError: see `style_term`.
     """
     given, pair = _prepared(networks, references, recipe)
-    layers = len(recipe.terms[style_term(recipe)].layer_weights)
+    layers = len(style_term(recipe)[1].layer_weights)
     logs = np.random.default_rng(seed).normal(0, SPREAD, (count, layers)) * (np.arange(count) > 0)[:, None]
     return _best([(float(unrolled_target(jnp.asarray(each, jnp.float32), pair, given, recipe, steps=steps,
                                          rate=jnp.asarray(rate))), np.exp(each)) for each in logs])

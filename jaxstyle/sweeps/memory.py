@@ -9,10 +9,10 @@ from jax.sharding import Mesh
 
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.references import References
-from jaxstyle.sweeps.batches import Options, references_of
+from jaxstyle.sweeps.batches import Options
 from jaxstyle.sweeps.capacity import fitting_mesh, fitting_width, stage_memory
 from jaxstyle.sweeps.plan import Lane
-from jaxstyle.sweeps.runner import grouped
+from jaxstyle.sweeps.runner import grouped, references_by_files
 from jaxstyle.transfer.layout import lane_mesh
 from jaxstyle.transfer.memory import does_not_fit, memory_budget, smaller
 from jaxstyle.transfer.recipe import Recipe
@@ -55,9 +55,10 @@ def fitting_lanes(lanes: Sequence[Lane], options: Options, mesh: Mesh | None = N
     if options.memory is None:
         return fitted
     mesh = mesh or lane_mesh()
-    for group in grouped(lanes, Options()):
+    references = references_by_files(lanes)
+    for group in grouped(lanes, references, Options()):
         recipes = fitting_recipes(
-            load_weights(lanes[group[0]].weights), [references_of(lanes[i].files) for i in group],
+            load_weights(lanes[group[0]].weights), [references[lanes[i].files] for i in group],
             [lanes[i].recipe for i in group], mesh, options)
         for i, recipe in zip(group, recipes):
             fitted[i] = replace(lanes[i], recipe=recipe)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.pytrees import get, paths, replace
@@ -51,6 +50,43 @@ class Lane:
     recipe: Recipe
     files: Files
     weights: str
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How the recipe of a lane is made of what its place on the axes changes.
+
+    Attributes:
+      settings: overrides (path -> text) that apply to recipes chosen by an axis `recipe` too.
+      sized: gives such a recipe its size and steps.
+      strengthen: sets a strength, for an axis `strength` or for `strength` given for all lanes.
+      translate: brings the weights of each recipe to the scale of the network (see
+        `transfer.presets.translation`).
+      keep_solver: do not replace L-BFGS solvers (see `for_sweeps`).
+    """
+
+    settings: Mapping[str, str] = field(default_factory=dict)
+    sized: Callable[[Recipe], Recipe] | None = None
+    strengthen: Callable[[Recipe, Files, float], Recipe] | None = None
+    strength: float | None = None
+    translate: Callable[[Recipe], Recipe] | None = None
+    keep_solver: bool = False
+
+    def of(self, base: Recipe, changes: Mapping[str, str], files: Files) -> Recipe:
+        """The recipe of the lane with these files where `changes` (path -> text) are made to `base`."""
+        changes, recipe = dict(changes), base
+        if RECIPE in changes:
+            recipe = presets.named(changes.pop(RECIPE))
+            recipe = override(self.sized(recipe) if self.sized else recipe, dict(self.settings))
+        strength = number(changes.pop(STRENGTH)) if STRENGTH in changes else self.strength
+        recipe = override(recipe, changes)
+        recipe = recipe if self.translate is None else self.translate(recipe)
+        if strength is not None and self.strengthen is not None:
+            recipe = self.strengthen(recipe, files, strength)
+        return recipe if self.keep_solver else for_sweeps(recipe)
+
+
+PLAIN = Preparation()
 
 
 def split_values(path: str, text: str, recipe: Recipe) -> list[str]:
@@ -117,20 +153,14 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
 
 
 def plan(
-    base: Recipe, axes: Sequence[Axis], files: Mapping[str, Mapping[str, Files]], weights: str, *,
-    settings: Mapping[str, str] | None = None, sized: Any = None, keep_solver: bool = False,
-    strengthen: Callable[[Recipe, Files, float], Recipe] | None = None, strength: float | None = None,
-    translate: Callable[[Recipe], Recipe] | None = None,
+    base: Recipe, axes: Sequence[Axis], files: Mapping[str, Mapping[str, Files]], weights: str,
+    preparation: Preparation = PLAIN,
 ) -> list[Lane]:
     """A lane for every crossing of the axes and for every entry of `files`.
 
     Args:
       files: content label -> style label -> files; a label of "" prints nothing.
-      settings: overrides (path -> text) that apply to recipes chosen by an axis `recipe` too.
-      sized: function that gives such a recipe its size and steps.
-      strengthen: sets a strength, for an axis `strength` or for `strength` given for all lanes.
-      keep_solver: do not replace L-BFGS solvers (see `for_sweeps`).
-      translate: brings the weights of each recipe to the scale of the network (see `transfer.translation`).
+      preparation: what is done to each lane's recipe.
 
     Raises:
       JaxstyleError: two axes set the same path, or settings that do not go together.
@@ -146,20 +176,11 @@ def plan(
         for style, given in styles.items():
             for points in itertools.product(*(axis.points for axis in axes)):
                 changes = {path: text for point in points for path, text in point.changes.items()}
-                recipe = base
-                if RECIPE in changes:
-                    recipe = presets.named(changes.pop(RECIPE))
-                    recipe = override(sized(recipe) if sized else recipe, dict(settings or {}))
-                chosen = number(changes.pop(STRENGTH)) if STRENGTH in changes else strength
-                recipe = override(recipe, changes)
-                recipe = recipe if translate is None else translate(recipe)
-                if chosen is not None and strengthen is not None:
-                    recipe = strengthen(recipe, given, chosen)
                 labels = {axis.name: point.label for axis, point in zip(axes, points)}
                 pictures = {"photo": content, "style": style}
                 lanes.append(Lane(
                     labels={**{name: label for name, label in pictures.items() if label}, **labels},
-                    recipe=recipe if keep_solver else for_sweeps(recipe), files=given, weights=weights))
+                    recipe=preparation.of(base, changes, given), files=given, weights=weights))
     return lanes
 
 

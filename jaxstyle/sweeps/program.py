@@ -172,4 +172,6 @@ def pictures(canvases: Any, x: Any) -> Array:
 
 def living(search: Search) -> np.ndarray:
     """Which lanes `[n]` have not failed: see `Lanes.alive`."""
-    return np.isfinite(np.asarray(search.best.value)) & (np.asarray(search.failures_in_a_row) < MAX_FAILURES)
+    failures, best = np.asarray(search.failures_in_a_row), np.asarray(search.best.value)
+    good: np.ndarray = np.isfinite(best) & (failures < MAX_FAILURES)
+    return good

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from jaxstyle.metrics.distances import judge_called
-from jaxstyle.runs.manifest import manifest
+from jaxstyle.references import References
+from jaxstyle.runs.manifest import Files, load_references, manifest
 from jaxstyle.sweeps.batches import (
     USUAL,
     Options,
@@ -18,7 +19,6 @@ from jaxstyle.sweeps.batches import (
     Running,
     batches,
     outcome_of,
-    references_of,
     run_batch,
     steps_before,
     write_outcome,
@@ -39,19 +39,20 @@ def run_sweep(directory: Path, lanes: Sequence[Lane], *, title: str = "", about:
       JaxstyleError: the folder holds something else, or an input cannot be used.
     """
     mesh = mesh or lane_mesh()
-    references_of.cache_clear()  # files may have changed since another sweep of this process
     judge = judge_called(options.judge) if options.judge else None
     weights = {name: load_weights(name) for name in {lane.weights for lane in lanes}}
     records = [manifest(lane.recipe, lane.files, weights[lane.weights], beside=lane_folder(directory, i),
                         labels=dict(lane.labels)) for i, lane in enumerate(lanes)]
-    groups = grouped(lanes, options)  # reads every picture, so that nothing is written if one is damaged
+    references = references_by_files(lanes)  # all, so that nothing is written if one is damaged
+    groups = grouped(lanes, references, options)
     if options.process == 0:
         write_plan(directory, lanes, records, title, about)
     together("planned", options)
     total = sum(lanes[i].recipe.total_steps for group in groups for i in group)
     done = finished = 0
     for number, group in enumerate(groups):
-        waiting = [Running(i, lanes[i], records[i], lane_folder(directory, i)) for i in group
+        waiting = [Running(i, lanes[i], records[i], lane_folder(directory, i), references[lanes[i].files])
+                   for i in group
                    if not is_finished(lane_folder(directory, i), records[i])]
         done += sum(lanes[i].recipe.total_steps for i in {*group} - {run.index for run in waiting})
         finished += len(group) - len(waiting)
@@ -77,11 +78,21 @@ def together(moment: str, options: Options) -> None:
         multihost_utils.sync_global_devices(f"jaxstyle sweep {moment}")
 
 
-def grouped(lanes: Sequence[Lane], options: Options) -> list[list[int]]:
+def references_by_files(lanes: Sequence[Lane]) -> dict[Files, References]:
+    """The pictures of all lanes, each read once.
+
+    Raises:
+      JaxstyleError: one cannot be used.
+    """
+    return {files: load_references(files) for files in dict.fromkeys(lane.files for lane in lanes)}
+
+
+def grouped(lanes: Sequence[Lane], references: Mapping[Files, References], options: Options
+            ) -> list[list[int]]:
     """Indices of lanes that share a program, and of them this process's share."""
     groups: dict[Any, list[int]] = {}
     for i, lane in enumerate(lanes):
-        key = lane.weights, group_key(lane.recipe, references_of(lane.files))
+        key = lane.weights, group_key(lane.recipe, references[lane.files])
         groups.setdefault(key, []).append(i)
     shares = ([i for position, i in enumerate(group)
                if position * options.processes // len(group) == options.process]

@@ -57,7 +57,9 @@ def unit_spread(values: np.ndarray) -> np.ndarray:
     centred = values - values.mean((0, 1))
     deviation = centred.std((0, 1))
     alive = deviation > 1e-3 * max(float(deviation.max()), 1e-12)
-    return centred * np.where(alive, 1 / np.maximum(deviation, 1e-12), 0) / np.sqrt(max(1, alive.sum()))
+    factor = np.where(alive, 1 / np.maximum(deviation, 1e-12), 0)
+    normalised: np.ndarray = centred * factor / np.sqrt(max(1, alive.sum()))
+    return normalised
 
 
 def blurred(values: np.ndarray, deviation: float) -> np.ndarray:
@@ -95,7 +97,8 @@ def k_means(points: np.ndarray, count: int, seed: int) -> np.ndarray:
 def distances(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Squared distances `[N, K]`, not below 0."""
     squares = np.square(points).sum(1)[:, None] - 2 * points @ centres.T + np.square(centres).sum(1)[None]
-    return np.maximum(squares, 0)
+    distances: np.ndarray = np.maximum(squares, 0)
+    return distances
 
 
 def shared_labels(maps: Sequence[np.ndarray]) -> tuple[list[np.ndarray], int]:
@@ -146,12 +149,14 @@ def label_colours(count: int) -> np.ndarray:
     hues = [(k * 0.6180339887) % 1 for k in range(count)]
     rows = [colorsys.hsv_to_rgb(hue, 1.0 if k % 2 == 0 else 0.6, 1.0 if k % 3 else 0.75) for k,
             hue in enumerate(hues)]
-    return (np.rint(np.array(rows) * 255) / 255).astype(np.float32)
+    colours: np.ndarray = (np.rint(np.array(rows) * 255) / 255).astype(np.float32)
+    return colours
 
 
 def painted(numbers: np.ndarray) -> np.ndarray:
     """A map `[H, W]` of numbers as a picture `[H, W, 3]` of flat colours."""
-    return label_colours(int(numbers.max()) + 1)[numbers]
+    coloured: np.ndarray = label_colours(int(numbers.max()) + 1)[numbers]
+    return coloured
 
 
 def outlined(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
@@ -162,7 +167,8 @@ def outlined(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         edge |= numbers != np.roll(numbers, 1, axis)
     edge[0], edge[:, 0] = False, False
     edge |= np.roll(edge, -1, 0) | np.roll(edge, -1, 1)
-    return np.where(edge[..., None], 1 - 0.15 * colours, 0.75 * image + 0.25 * colours).astype(np.float32)
+    overlay: np.ndarray = np.where(edge[..., None], 1 - 0.15 * colours, 0.75 * image + 0.25 * colours)
+    return overlay.astype(np.float32)
 
 
 def preview(images: Sequence[np.ndarray], maps: Sequence[np.ndarray], height: int = 384) -> np.ndarray:

@@ -198,7 +198,8 @@ def finished(image: Any, references: References, recipe: Recipe, stage: int = -1
     given = dataclasses.replace(references, styles=(), style_maps=(), style_regions=(), start=None,
                                 content_map=None, content_mask=None, regions=())
     shares = tuple(references.regions)
-    return _finished(jnp.asarray(image), given, shares, steps, replace(size, {"steps": 1}))
+    done: Array = _finished(jnp.asarray(image), given, shares, steps, replace(size, {"steps": 1}))
+    return done
 
 
 def changes_result(references: References, recipe: Recipe) -> bool:

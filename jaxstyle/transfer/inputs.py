@@ -28,7 +28,8 @@ def sized(references: References, stage: Stage, style_scale: float) -> Reference
     """
     check_maps(references)
     check_regions(references)
-    return _sized(references, replace(stage, {"steps": 1}), style_scale)
+    sized_references: References = _sized(references, replace(stage, {"steps": 1}), style_scale)
+    return sized_references
 
 
 @partial(jax.jit, static_argnames=("stage", "style_scale"))
@@ -94,12 +95,15 @@ def frame(references: References) -> Array:
       JaxstyleError: there is none of them.
     """
     if references.content is not None:
-        return references.content
+        content: Array = references.content
+        return content
     if references.content_map is not None:
-        return references.content_map
+        drawn: Array = references.content_map
+        return drawn
     if not references.styles:
         raise JaxstyleError("neither a content nor a style image was given")
-    return references.styles[0]
+    style: Array = references.styles[0]
+    return style
 
 
 def stage_shape(references: References, stage: Stage) -> tuple[int, int]:
@@ -141,5 +145,7 @@ def first_image(references: References, start: Start, seed: Any) -> Array:
     else:
         noise = 0.5 + start.deviation * jax.random.uniform(key, shape, like.dtype, -1, 1)
     if base is None:
-        return noise
-    return (1 - start.noise) * resize_to(base, height, width) + start.noise * noise
+        grain: Array = noise
+        return grain
+    mixed: Array = (1 - start.noise) * resize_to(base, height, width) + start.noise * noise
+    return mixed

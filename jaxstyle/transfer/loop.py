@@ -21,7 +21,7 @@ from jaxstyle.solvers import MAX_FAILURES, Search
 from jaxstyle.transfer.controls import finished
 from jaxstyle.transfer.inputs import check_split, sized
 from jaxstyle.transfer.layout import Layout
-from jaxstyle.transfer.program import CHUNK_STEPS, Program, advance, network_for
+from jaxstyle.transfer.program import CHUNK_STEPS, Program, advance, minimised, network_for
 from jaxstyle.transfer.recipe import Recipe
 
 CHUNK_SECONDS = 0.5
@@ -101,7 +101,8 @@ def stylize(weights: Weights, references: References, recipe: Recipe) -> Result:
         first = program.first(previous)
         targets = program.targets(first)
         search = program.begin(targets, first)
-        search, losses = advance(program.ready(), recipe, targets, search, stage.steps, stage.steps)
+        search, losses = advance(minimised(program.ready(), recipe, targets), recipe, search, stage.steps,
+                                 stage.steps)
         previous = search.best.x
         history.append(losses)
         failures = failures + search.failures

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 
 from jaxstyle.backbones import VGG
-from jaxstyle.backbones.bands import planned
+from jaxstyle.backbones.bands import bands_of
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.pytrees import replace
@@ -141,7 +141,7 @@ def smaller(weights: Weights, references: References, recipe: Recipe) -> Recipe 
     while isinstance(weights.network, VGG) and rows > LEAST_ROWS:
         rows = max(LEAST_ROWS, rows // 2)
         image: Any = jax.ShapeDtypeStruct((height, width, 3), "float32")
-        if (plan := planned(weights, image, layers_of(recipe.terms), rows)).window < plan.height:
+        if (cut := bands_of(weights, image, layers_of(recipe.terms), rows)).window < cut.height:
             return replace(recipe, {"rows": rows})
     history = getattr(recipe.solver, "history", 0)
     if history > LEAST_HISTORY:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -11,18 +11,15 @@ from jax import Array
 
 from jaxstyle.backbones.bands import banded_features
 from jaxstyle.backbones.perceptual import Weights
-from jaxstyle.losses.look import Look
+from jaxstyle.losses.look import Features, Look
 from jaxstyle.references import References
 
 
-class Term(Protocol):
-    """One summand: data plus two pure functions.
+class Summand(Protocol):
+    """What all terms have: data plus a pure function for what it compares with.
 
     A term may name in `grams` those of its layers of which Gram matrices are enough; their features may then
     come as `ops.grams.Correlations`.
-
-    A term whose loss needs what an earlier evaluation left (`RememberingTerm`) has a third function,
-    `memory(target)`, for the first one, and its loss takes and returns it.
     """
 
     @property
@@ -36,24 +33,37 @@ class Term(Protocol):
     def target(self, references: References, look: Look) -> Any:
         """What the loss compares with; computed once per stage."""
 
-    def loss(self, image: Array, features: dict[str, Any], target: Any) -> Array:
+
+class PlainTerm(Summand, Protocol):
+    """A term whose loss depends on nothing but what it is given."""
+
+    def loss(self, image: Array, features: Features, target: Any) -> Array:
         """Scalar without the weight."""
 
 
-class RememberingTerm(Protocol):
+@runtime_checkable
+class RememberingTerm(Summand, Protocol):
     """A term with something that lives from one evaluation to the next: random numbers, a history."""
 
     def memory(self, target: Any) -> Any:
         """What the first evaluation gets: a pytree of arrays, none of them a typed PRNG key."""
 
-    def loss(self, image: Array, features: dict[str, Any], target: Any, memory: Any) -> tuple[Array, Any]:
+    def loss(self, image: Array, features: Features, target: Any, memory: Any) -> tuple[Array, Any]:
         """Scalar without the weight, and what the next evaluation gets."""
 
-    # It may also have `view(image, memory) -> image`: the image as it alone looks at it (rolled, cropped …),
-    # of which it then gets the features, instead of those that the other terms share.
+
+@runtime_checkable
+class ViewingTerm(RememberingTerm, Protocol):
+    """A remembering term that looks at the image in a way of its own, of which it alone gets the features."""
+
+    def view(self, image: Array, memory: Any) -> Array:
+        """The image as it looks at it (rolled, cropped …)."""
 
 
-Terms = Mapping[str, Any]
+Term = PlainTerm | RememberingTerm
+"""One summand of the objective."""
+Terms = Mapping[str, Term]
+"""The objective: its names are those of logs, manifests and paths."""
 Parts = dict[str, Array]
 
 
@@ -93,12 +103,8 @@ def targets(weights: Weights, references: References, terms: Terms, rows: int | 
 
 def first_memory(terms: Terms, targets: Mapping[str, Any]) -> dict[str, Any]:
     """What the first evaluation gets: name -> memory of each `RememberingTerm`."""
-    return {name: term.memory(targets[name]) for name, term in terms.items() if remembers(term)}
-
-
-def remembers(term: Any) -> bool:
-    """Whether it is a `RememberingTerm`."""
-    return hasattr(term, "memory")
+    return {name: term.memory(targets[name]) for name, term in terms.items()
+            if isinstance(term, RememberingTerm)}
 
 
 def objective(
@@ -112,16 +118,16 @@ def objective(
       rows: of the image, computed at a time (None: all), which changes the memory used alone.
     """
     before = first_memory(terms, targets) if memory is None else memory
-    plain = {name: term for name, term in terms.items() if not hasattr(term, "view")}
+    plain = {name: term for name, term in terms.items() if not isinstance(term, ViewingTerm)}
     features = banded_features(weights, image, layers_of(plain), rows, grams_of(plain))
     parts: Parts = {}
     after: dict[str, Any] = {}
     for name, term in terms.items():
-        if name not in plain:
+        if isinstance(term, ViewingTerm):
             view = term.view(image, before[name])
             own = banded_features(weights, view, tuple(term.layers), rows)
             loss, after[name] = term.loss(view, own, targets[name], before[name])
-        elif remembers(term):
+        elif isinstance(term, RememberingTerm):
             loss, after[name] = term.loss(image, features, targets[name], before[name])
         else:
             loss = term.loss(image, features, targets[name])

@@ -21,6 +21,7 @@ from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.ops.resize import resize_to
 from jaxstyle.references import References
 from jaxstyle.solvers import Search, begin_search, search_step
+from jaxstyle.solvers.iterate import Remembering
 from jaxstyle.transfer.controls import prepared
 from jaxstyle.transfer.inputs import first_image, frame
 from jaxstyle.transfer.layout import ALONE, Layout
@@ -29,6 +30,8 @@ from jaxstyle.transfer.recipe import Recipe
 
 State = tuple[Search, Array]
 """All that a stage needs to go on: the search, and the image that the stage began with."""
+Advanced = tuple[Search, dict[str, Array]]
+"""A search some steps on, and the losses after each, by name."""
 CHUNK_STEPS = 64
 PREPARE_FROM = 2e13
 """Steps × pixels × numbers in the kernels from which prepared filters are worth the four seconds that their
@@ -81,27 +84,31 @@ class Program:
     def first(self, previous: Any = None) -> Array:
         """The image that the stage begins with; `previous` are the coefficients that the stage before ended
         with."""
-        return _first(self.references, self.recipe, previous, self.layout)
+        image: Array = _first(self.references, self.recipe, previous, self.layout)
+        return image
 
     def targets(self, first: Array) -> dict[str, Any]:
         """What the terms compare with."""
-        return _targets(self.weights, self.references, self.active, first, self.layout)
+        found: dict[str, Any] = _targets(self.weights, self.references, self.active, first, self.layout)
+        return found
 
     def begin(self, targets: dict[str, Any], first: Array) -> Search:
         """The search at its first point."""
-        return _begin(self.weights, self.solved, targets, first, self.layout)
+        search: Search = _begin(self.weights, self.solved, targets, first, self.layout)
+        return search
 
     def ready(self) -> Weights:
         """Weights with prepared filters where the stage is long enough to earn back their compilation."""
         return self.layout.put(self._prepared(self.weights), common=True)
 
     def advance(self, ready: Weights, targets: dict[str, Any], search: Search, steps: Any
-                ) -> tuple[Search, dict[str, Array]]:
+                ) -> Advanced:
         """`steps` solver steps (at most `CHUNK_STEPS`) and the losses after each, name -> `[CHUNK_STEPS]`.
 
         The memory of `search` is reused.
         """
-        return _advance(ready, self.solved, targets, search, steps, CHUNK_STEPS, self.layout)
+        advanced: Advanced = _advance(ready, self.solved, targets, search, steps, self.layout)
+        return advanced
 
     def state_shapes(self) -> State:
         """All that is needed to go on, as shapes in their places."""
@@ -116,7 +123,7 @@ class Program:
         references, found, search, first = self._shapes()
         weights = self.layout.shapes(self.weights, common=True)
         ready = self.layout.shapes(jax.eval_shape(self._prepared, self.weights), common=True)
-        yield _advance.lower(ready, self.solved, found, search, 1, CHUNK_STEPS, self.layout).compile()
+        yield _advance.lower(ready, self.solved, found, search, 1, self.layout).compile()
         yield _begin.lower(weights, self.solved, found, first, self.layout).compile()
         yield _targets.lower(weights, references, self.active, first, self.layout).compile()
 
@@ -157,8 +164,9 @@ def memory_needed(compiled: Any) -> int:
     stats = compiled.memory_analysis()
     if stats is None:
         return 0
-    return (stats.argument_size_in_bytes + stats.output_size_in_bytes + stats.temp_size_in_bytes
+    needed: int = (stats.argument_size_in_bytes + stats.output_size_in_bytes + stats.temp_size_in_bytes
             - stats.alias_size_in_bytes)
+    return needed
 
 
 def forget_programs() -> None:
@@ -179,9 +187,11 @@ def _first(references: References, recipe: Recipe, previous: Any, layout: Layout
         if recipe.start.carry == "result" or references.content is None:
             return resize_to(before, height, width, clip=False)
         added = before - resize_to(references.content, before.shape[0], before.shape[1])
-        return references.content + resize_to(added, height, width, clip=False)
+        carried: Array = references.content + resize_to(added, height, width, clip=False)
+        return carried
 
-    return layout.over_lanes(one, (not layout.shared, True, True))(references, recipe, previous)
+    image: Array = layout.over_lanes(one, (not layout.shared, True, True))(references, recipe, previous)
+    return image
 
 
 @partial(jax.jit, static_argnames="layout")
@@ -193,7 +203,8 @@ def _targets(weights: Weights, references: References, recipe: Recipe, first: Ar
         return layout.keep(targets(weights, given, recipe.terms, recipe.rows), None)
 
     mapped = (False, not layout.shared, True, True)
-    return layout.over_lanes(one, mapped)(weights, references, recipe, first)
+    compared: dict[str, Any] = layout.over_lanes(one, mapped)(weights, references, recipe, first)
+    return compared
 
 
 @partial(jax.jit, static_argnames="layout")
@@ -202,28 +213,31 @@ def _begin(weights: Weights, recipe: Recipe, found: dict[str, Any], first: Array
         # A copy: what a program returns as it got it shares its memory, which `advance` reuses.
         x = recipe.canvas.encode(jnp.copy(layout.keep(first, first.shape)))
         memory = first_memory(recipe.terms, found)
-        search = begin_search(recipe.solver, _function(weights, recipe, found), x, memory)
+        search = begin_search(recipe.solver, minimised(weights, recipe, found), x, memory)
         return layout.keep(search, first.shape)
 
-    return layout.over_lanes(one, (False, True, True, True))(weights, recipe, found, first)
+    begun: Search = layout.over_lanes(one, (False, True, True, True))(weights, recipe, found, first)
+    return begun
 
 
-@partial(jax.jit, static_argnames=("capacity", "layout"), donate_argnames="search")
+@partial(jax.jit, static_argnames="layout", donate_argnames="search")
 def _advance(weights: Weights, recipe: Recipe, found: dict[str, Any], search: Search, steps: Any,
-             capacity: int, layout: Layout) -> tuple[Search, dict[str, Array]]:
+             layout: Layout) -> Advanced:
     def one(weights: Weights, recipe: Recipe, found: dict[str, Any], search: Search, steps: Any) -> Any:
-        return advance(weights, recipe, found, search, steps, capacity, layout)
+        return advance(minimised(weights, recipe, found), recipe, search, steps, CHUNK_STEPS, layout)
 
-    return layout.over_lanes(one, (False, True, True, True, False))(weights, recipe, found, search, steps)
+    mapped = (False, True, True, True, False)
+    advanced: Advanced = layout.over_lanes(one, mapped)(weights, recipe, found, search, steps)
+    return advanced
 
 
-def advance(weights: Weights, recipe: Recipe, found: dict[str, Any], search: Search, steps: Any,
-            capacity: int, layout: Layout = ALONE) -> tuple[Search, dict[str, Array]]:
-    """`steps` (at most `capacity`) solver steps, and the losses after each, name -> `[capacity]`."""
-    fun = _function(weights, recipe, found)
+def advance(fun: Remembering, recipe: Recipe, search: Search, steps: Any, capacity: int,
+            layout: Layout = ALONE) -> Advanced:
+    """`steps` (at most `capacity`) solver steps of `minimised`, and the losses after each, name ->
+    `[capacity]`."""
     shape = jax.eval_shape(recipe.canvas.decode, search.best.x).shape
 
-    def body(i: Array, carry: tuple[Search, dict[str, Array]]) -> tuple[Search, dict[str, Array]]:
+    def body(i: Array, carry: tuple[Search, dict[str, Array]]) -> Advanced:
         search, losses = carry
         search = layout.keep(search_step(recipe.solver, fun, search), shape)
         values = {"total": search.iterate.value, **search.iterate.parts}
@@ -231,10 +245,11 @@ def advance(weights: Weights, recipe: Recipe, found: dict[str, Any], search: Sea
 
     names = ("total", *recipe.terms)
     losses = {name: jnp.zeros(capacity, search.iterate.value.dtype) for name in names}
-    return lax.fori_loop(0, steps, body, (search, losses))
+    advanced: Advanced = lax.fori_loop(0, steps, body, (search, losses))
+    return advanced
 
 
-def _function(weights: Weights, recipe: Recipe, found: dict[str, Any]) -> Any:
+def minimised(weights: Weights, recipe: Recipe, found: dict[str, Any]) -> Remembering:
     """What the solver minimises: coefficients and memory -> loss, its parts, and memory."""
     def fun(x: Any, memory: Any) -> tuple[Array, tuple[dict[str, Array], Any]]:
         return objective(weights, recipe.terms, found, recipe.canvas.decode(x), memory, rows=recipe.rows)

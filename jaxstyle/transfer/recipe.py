@@ -9,9 +9,12 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxstyle.errors import JaxstyleError, one_of
+from jaxstyle.losses.look import Features, Look
 from jaxstyle.pytrees import pytree, static
-from jaxstyle.solvers import Lbfgs
+from jaxstyle.references import References
+from jaxstyle.solvers import Lbfgs, Solver
 from jaxstyle.transfer.canvas import Pixels
+from jaxstyle.transfer.objective import Terms
 
 PIXEL_RANGE = (0.0, 1.0)
 MAX_HISTORY = 1000
@@ -73,11 +76,11 @@ class Resting:
     weight: float = static(default=0.0)
     layers: tuple[str, ...] = static(default=())
 
-    def target(self, references: Any, look: Any) -> tuple[()]:
+    def target(self, references: References, look: Look) -> tuple[()]:
         """Nothing to prepare."""
         return ()
 
-    def loss(self, image: Array, features: Any, target: Any) -> Array:
+    def loss(self, image: Array, features: Features, target: Any) -> Array:
         """Zero."""
         return jnp.zeros((), image.dtype)
 
@@ -106,8 +109,8 @@ class Recipe:
         None: any, or the very one that is used.
     """
 
-    terms: dict[str, Any]
-    solver: Any = Lbfgs()
+    terms: Terms
+    solver: Solver = Lbfgs()
     canvas: Any = Pixels()
     start: Start = Start()
     seed: Any = 0

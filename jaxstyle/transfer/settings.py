@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.pytrees import get, replace
-from jaxstyle.solvers import SOLVERS
+from jaxstyle.solvers import SOLVERS, Solver
 from jaxstyle.transfer.controls import named_colors, named_smoothing
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ def value_from(text: str, path: str, recipe: Any) -> Any:
     return by_name[path](text) if path in by_name else parse(text, get(recipe, path))
 
 
-def solver_named(name: str) -> Any:
+def solver_named(name: str) -> Solver:
     """A solver with its default settings, by class name (upper and lower case alike)."""
     for solver in SOLVERS:
         if solver.__name__.lower() == name.replace("-", "").lower():

@@ -17,7 +17,7 @@ UNKNOWN = 1e9
 MAX_SIDE = 65_536
 
 
-def read_flo(path: str | os.PathLike) -> np.ndarray:
+def read_flo(path: str | os.PathLike[str]) -> np.ndarray:
     """The flow in a .flo file: float32 `[H, W, 2]`, (u, v) in pixels to the right and downwards.
 
     Unknown places (components beyond 1e9) stay as they are: they point outside every image, so that no
@@ -47,7 +47,7 @@ def read_flo(path: str | os.PathLike) -> np.ndarray:
     return flow
 
 
-def write_flo(path: str | os.PathLike, flow: np.ndarray) -> None:
+def write_flo(path: str | os.PathLike[str], flow: np.ndarray) -> None:
     """Write a flow field `[H, W, 2]`; the file appears whole or not at all.
 
     Raises:

@@ -19,7 +19,7 @@ from jaxstyle.video.estimate import FlowOf
 from jaxstyle.video.files.decode import opened
 from jaxstyle.video.files.encode import Sound, Target, writer
 from jaxstyle.video.files.frames import Selection, Source, read
-from jaxstyle.video.sequence import Paint, Painted, behind, walk
+from jaxstyle.video.sequence import Before, Paint, Painted, behind, walk
 
 METADATA_KEY = "jaxstyle"
 
@@ -31,7 +31,8 @@ class Job:
     Attributes:
       source, selection: where frames come from; output: a video file or a folder; height, width: of the
         results.
-      paint, offsets, cut: see `sequence.walk`; flow_of: flow between frames; measure: the flicker, too.
+      paint, offsets, cut: see `sequence.walk` and `sequence.Before`; flow_of: flow between frames; measure:
+        the flicker, too.
       crf: constant rate factor of the encoder; sound: whether it is copied; manifest: what made the video.
     """
 
@@ -75,8 +76,8 @@ def make(job: Job, done: Callable[[int], np.ndarray | None] | None = None) -> Ge
                 append(painted.image, times[index], ends[index] - times[index])
 
         put = stack.enter_context(behind(write))
-        running = walk(read(source, job.height, job.width), job.paint, job.flow_of, offsets=job.offsets,
-                       cut=job.cut, measure=job.measure, done=done or there)
+        running = walk(read(source, job.height, job.width), job.paint, job.flow_of,
+                       Before(job.offsets, job.cut), measure=job.measure, done=done or there)
         for index, painted in enumerate(running):
             put(index, painted)
             yield painted

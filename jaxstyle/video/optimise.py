@@ -39,7 +39,9 @@ def to_float(image: Any) -> Array:
 
 def to_bytes(image: Any) -> np.ndarray:
     """[0, 1] -> uint8, rounded."""
-    return np.rint(np.clip(np.asarray(image, np.float32), 0, 1) * np.float32(255)).astype(np.uint8)
+    levels: np.ndarray = np.clip(np.asarray(image, np.float32), 0, 1) * np.float32(255)
+    whole: np.ndarray = np.rint(levels).astype(np.uint8)
+    return whole
 
 
 @jax.jit

@@ -32,6 +32,7 @@ from jaxstyle.video.optimise import paint_frame
 from jaxstyle.video.recipe import VideoRecipe, with_video_size
 from jaxstyle.video.sequence import Paint
 from jaxstyle.video.steady import paint_fast
+from jaxstyle.weights import SUFFIX
 from jaxstyle.weights.store import load_weights, sha256
 
 Apply = Callable[[Array], Array]
@@ -225,7 +226,7 @@ def located(data: Mapping[str, Any], home: Path) -> dict[str, Any]:
         return dict(data)
     styles = [here(entry, "path") for entry in data["references"]["styles"]]
     weights = data["weights"]
-    if weights["name"].endswith(".safetensors"):
+    if weights["name"].endswith(SUFFIX):
         weights = here(weights, "name")
     return {**data, "references": {**data["references"], "styles": styles}, "weights": weights}
 

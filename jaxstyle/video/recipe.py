@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jaxstyle.errors import JaxstyleError
+from jaxstyle.errors import JaxstyleError, one_of
 from jaxstyle.losses.temporal import Temporal
 from jaxstyle.pytrees import pytree, replace, static
 from jaxstyle.transfer import presets
@@ -85,7 +85,7 @@ ARTISTIC_VIDEOS = VideoRecipe(
 
 The temporal weight is for pixels in 0..255 there and converted here. Deviations: those of `neural-style`, on
 whose terms it builds; disoccluded places start from the content (the program leaves there what the warp
-brings). Its weights are meant for Oxford's VGG-19 (`--weights vgg19`).
+brings). Its weights are meant for Oxford's VGG-19 (`vgg19`).
 """
 
 
@@ -96,7 +96,7 @@ def catalogue() -> dict[str, tuple[VideoRecipe, str]]:
         "long-term": (LONG_TERM, "the same, looking back 1, 2 and 4 frames"),
         "multi-pass": (MULTI_PASS, "ours in seven sweeps, forwards and backwards"),
         "frame-by-frame": (FRAME_BY_FRAME, "every frame on its own, which pops"),
-        "artistic-videos": (ARTISTIC_VIDEOS, "Ruder et al. 2016 as coded, for `--weights vgg19`"),
+        "artistic-videos": (ARTISTIC_VIDEOS, "Ruder et al. 2016 as coded, for the weights `vgg19`"),
     }
 
 
@@ -107,6 +107,5 @@ def named(name: str) -> VideoRecipe:
       JaxstyleError: there is none; the message lists the names.
     """
     known = catalogue()
-    if name not in known:
-        raise JaxstyleError(f"no video recipe called '{name}'; there are {', '.join(known)}")
+    one_of("video recipe", name, known)
     return known[name][0]

@@ -25,6 +25,18 @@ BEHIND = 4
 
 
 @dataclass(frozen=True)
+class Before:
+    """What of earlier frames counts.
+
+    Attributes:
+      offsets: how many frames back `Paint` looks; cut: a scene begins below this share of consistency.
+    """
+
+    offsets: Sequence[int]
+    cut: float
+
+
+@dataclass(frozen=True)
 class Painted:
     """A finished frame.
 
@@ -62,28 +74,27 @@ def share_consistent(flows: tuple[Any, Any]) -> tuple[Any, Any]:
 
 
 def walk(
-    frames: Iterable[Frame], paint: Paint, flow_of: FlowOf, *, offsets: Sequence[int], cut: float,
+    frames: Iterable[Frame], paint: Paint, flow_of: FlowOf, before: Before, *,
     measure: bool = False, done: Callable[[int], np.ndarray | None] = lambda index: None,
 ) -> Iterator[Painted]:
     """Paints frames in order; decoding and flow go on beside it.
 
     Args:
-      offsets: how many frames back `paint` looks; cut: a scene begins below this share of consistency.
       measure: compute the flicker too; done: the result of the frame of this index, where there is one.
     """
-    known: deque[tuple[Frame, np.ndarray]] = deque(maxlen=max(offsets, default=1))
-    looks = sorted({*offsets, *((1,) if offsets or measure else ())})
+    known: deque[tuple[Frame, np.ndarray]] = deque(maxlen=max(before.offsets, default=1))
+    looks = sorted({*before.offsets, *((1,) if before.offsets or measure else ())})
     for index, (frame, flows) in enumerate(ahead(with_flows(frames, flow_of, looks))):
         share, value = 1.0, None
         if 1 in flows:
             weights, mean = share_consistent(flows[1])
             share = float(mean)
-        if is_cut := share < cut:
+        if is_cut := share < before.cut:
             known.clear()
         image, facts = done(index), dict[str, float]()
         if fresh := image is None:
             earlier = [Earlier(known[-n][0].image, known[-n][1], *flows[n]) if n <= len(known) else None
-                       for n in offsets]
+                       for n in before.offsets]
             image, facts = paint(frame.image, earlier)
         if measure and known:
             value = float(flicker(to_float(known[-1][1]), to_float(image), flows[1][0], weights))
@@ -96,7 +107,7 @@ def walk(
 def behind(consume: Callable[..., None]) -> Iterator[Callable[..., None]]:
     """The same function, run in order in a thread of its own; what it raises is raised by a later call or at
     the end of the block."""
-    pending: deque[Future] = deque()
+    pending: deque[Future[None]] = deque()
     with ThreadPoolExecutor(1) as pool:
         def submit(*arguments: Any) -> None:
             while len(pending) >= BEHIND or (pending and pending[0].done()):

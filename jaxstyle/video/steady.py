@@ -35,7 +35,8 @@ def steadied(image: Array, frame: Array, before: Array, result: Array, flows: tu
     unlike = jnp.square(frame - warp(before, backward)).mean(axis=-1)
     alike = jnp.exp(-unlike / (2 * LIKENESS**2))
     share = (strength * alike * soften(consistency(backward, forward), RADIUS))[..., None]
-    return share * jnp.clip(warp_cubic(result, backward), 0, 1) + (1 - share) * image
+    mixed: Array = share * jnp.clip(warp_cubic(result, backward), 0, 1) + (1 - share) * image
+    return mixed
 
 
 def paint_fast(

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from jaxstyle.atomic import write_whole
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.weights import SUFFIX
 from jaxstyle.weights.port import convert
 from jaxstyle.weights.registry import Entry, Published, registry
 from jaxstyle.weights.store import cache_dir, digest, read_weights, sha256, write_weights
@@ -45,7 +46,7 @@ def fetch(
     known = registry() if entries is None else entries
     if name not in known:
         raise JaxstyleError(f"no weights called '{name}' to fetch; there are {', '.join(known)}")
-    entry, target = known[name], cache_dir() / "weights" / f"{name}.safetensors"
+    entry, target = known[name], cache_dir() / "weights" / f"{name}{SUFFIX}"
     if file is not None and not file.is_file():
         raise JaxstyleError(f"{file}: no such file")
     if file is None and (cached := _cached(target)):
@@ -101,7 +102,7 @@ def _obtain(name: str, entry: Entry, target: Path, file: Path | None, progress: 
             return _port(name, entry, published, source, target)
     raise JaxstyleError(
         f"{name} cannot be downloaded ({'; '.join(failures)}); where there is network, get "
-        f"{entry.files[0].url} and then give it with `jaxstyle weights fetch {name} --file FILE`"
+        f"{entry.files[0].url} and then give that file to `jaxstyle weights fetch {name}`", "file"
     )
 
 

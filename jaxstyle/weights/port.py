@@ -8,6 +8,7 @@ written into the file), and which layers there must be.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,20 @@ NORMALISATION = ("weight", "bias", "running_mean", "running_var")
 Layers = dict[str, dict[str, np.ndarray]]
 
 
+@dataclass(frozen=True)
+class Provenance:
+    """Whose a file is: its licence, and where it was published."""
+
+    licence: str = ""
+    origin: str = ""
+
+
+UNKNOWN = Provenance()
+
+
 def port(
     source: Path, target: Path, arch: str | None = None, *, convention: str | None = None,
-    border: str | None = None, licence: str = "", origin: str = "",
+    border: str | None = None, provenance: Provenance = UNKNOWN,
 ) -> Weights:
     """Write the weights of another program's file as this project's own, and give them back.
 
@@ -50,13 +62,14 @@ def port(
         file's own `preprocess` convolution where there is one.
       border: "zero", "reflect" or "replicate"; None takes zero, and reflect for a file with its own
         `preprocess` convolution, because networks published that way were made for it.
-      licence, origin: noted in the file.
+      provenance: noted in the file.
 
     Raises:
       JaxstyleError: a damaged file, a layer that is missing or of another shape, an unknown name.
     """
     weights, arch, notes = convert(source, target.stem, arch, convention, border)
-    notes |= {"licence": licence, "origin": origin or notes["source"]} | notes_of(weights)
+    notes |= {"licence": provenance.licence, "origin": provenance.origin or notes["source"]}
+    notes |= notes_of(weights)
     write_weights(target, weights, arch, **notes)
     return read_weights(target, target.stem)
 

@@ -29,6 +29,7 @@ from jaxstyle.atomic import write_whole
 from jaxstyle.backbones.perceptual import Weights, attributes_of, random_weights
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.reading import check_regular, open_regular, parsed, shown
+from jaxstyle.weights import SUFFIX
 
 TYPES = ("F64", "F32", "F16", "BF16")
 MAX_CONFIG = 10_000
@@ -49,11 +50,11 @@ def bundled_dir() -> Path:
 def available() -> dict[str, Path | None]:
     """Every name `load_weights` takes without a path, with its file (None: made in place)."""
     folders = (cache_dir() / "weights", bundled_dir())
-    files = {path.stem: path for folder in folders for path in sorted(folder.glob("*.safetensors"))}
+    files = {path.stem: path for folder in folders for path in sorted(folder.glob(f"*{SUFFIX}"))}
     return {**files, "random": None}
 
 
-def load_weights(name: str | os.PathLike) -> Weights:
+def load_weights(name: str | os.PathLike[str]) -> Weights:
     """Weights by name (see `available`) or from a `.safetensors` file.
 
     Raises:
@@ -69,21 +70,21 @@ def best_available() -> str:
     return next(name for name in ("vgg19", "vgg19-slim", "random") if name in names)
 
 
-def weights_path(name: str | os.PathLike) -> Path | None:
+def weights_path(name: str | os.PathLike[str]) -> Path | None:
     """The file of weights by name or path; None for the random ones, which are made in place.
 
     Raises:
       JaxstyleError: unknown name.
     """
     path = Path(name)
-    if path.suffix != ".safetensors":
+    if path.suffix != SUFFIX:
         known = available()
         if str(name) not in known:
             raise JaxstyleError(
                 f"no weights called '{name}' here (there are: {', '.join(known)}); get published ones "
                 "with `jaxstyle weights fetch vgg19` (`jaxstyle weights list` names them all), or make "
                 "them from a file of another program with `jaxstyle weights port FILE`, or use the "
-                "bundled network: --weights vgg19-slim"
+                "bundled network, vgg19-slim", "weights"
             )
         return known[str(name)]
     return path
@@ -238,12 +239,12 @@ def _serialise(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> byte
     return len(header.encode()).to_bytes(8, "little") + header.encode() + data[8 + length :]
 
 
-def sha256(path: str | os.PathLike) -> str:
+def sha256(path: str | os.PathLike[str]) -> str:
     """Hex SHA-256 of a file's bytes."""
     return digest(path, "sha256")
 
 
-def digest(path: str | os.PathLike, algorithm: str) -> str:
+def digest(path: str | os.PathLike[str], algorithm: str) -> str:
     """Hex digest of a regular file's bytes by an algorithm of `hashlib`.
 
     Raises:

@@ -48,7 +48,8 @@ def colour_card(size: int = 96) -> np.ndarray:
     red = 0.55 + 0.35 * np.sin(9 * x + 23 * y**2) + 0.1 * np.sign(np.sin(60 * x))
     green = 0.35 + 0.25 * np.cos(40 * rings) * (1 - x) + 0.2 * y
     blue = 0.15 + 0.5 * x * y + 0.15 * np.sin(31 * x + 17 * y) + 0.2 * (np.sin(70 * rings) > 0.6)
-    return np.clip(np.stack([red, green, blue], -1), 0, 1).astype(np.float32)
+    card: np.ndarray = np.clip(np.stack([red, green, blue], -1), 0, 1).astype(np.float32)
+    return card
 
 
 @partial(jax.jit, static_argnames="layers")
@@ -61,7 +62,8 @@ def _features(weights: Weights, layers: tuple[str, ...]) -> dict[str, Array]:
     shallow = {name: value for name, value in weights.params.items()
                if weights.network.layers.index(name) <= weights.network.layers.index(layers[-1])}
     anonymous = replace(weights, params=shallow, name="", sha256="")
-    return _compiled(anonymous, jnp.asarray(colour_card()), layers)
+    seen: dict[str, Array] = _compiled(anonymous, jnp.asarray(colour_card()), layers)
+    return seen
 
 
 def fingerprint(weights: Weights) -> np.ndarray:
@@ -69,7 +71,8 @@ def fingerprint(weights: Weights) -> np.ndarray:
     layer = weights.network.layers[0]
     feature = np.asarray(_features(weights, (layer,))[layer])
     inner = feature[EDGE:-EDGE, EDGE:-EDGE]
-    return (inner > 0).mean((0, 1))
+    alive: np.ndarray = (inner > 0).mean((0, 1))
+    return alive
 
 
 def statistics(weights: Weights) -> dict[str, list[float]]:

@@ -18,6 +18,9 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 GRACE_SECONDS = 3.0
+AGAIN_SECONDS = 0.05
+# What is raised in these is printed and forgotten: destructors, and JAX's callback of the garbage collector.
+DEAF = ("__del__", "_xla_gc_callback")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -58,6 +61,9 @@ def heeded(deadline: bool = False) -> Iterator[Interrupted]:
         heard = []
 
     def note(number: int, frame: FrameType | None) -> None:
+        if not found.noting and deaf(frame):
+            _send_again(number)
+            return
         again, found.signal = bool(found), found.signal or number
         if again or not found.noting:
             raise KeyboardInterrupt
@@ -71,6 +77,22 @@ def heeded(deadline: bool = False) -> Iterator[Interrupted]:
         _current.remove(found)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def deaf(frame: FrameType | None) -> bool:
+    """Whether an exception that is raised in a frame gets nowhere."""
+    while frame is not None:
+        if frame.f_code.co_name in DEAF:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _send_again(number: int) -> None:
+    """The signal once more, when the first thread is somewhere else."""
+    again = threading.Timer(AGAIN_SECONDS, signal.pthread_kill, (threading.main_thread().ident, number))
+    again.daemon = True
+    again.start()
 
 
 @contextmanager

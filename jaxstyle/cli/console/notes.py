@@ -23,5 +23,5 @@ def said(console: Console) -> Iterator[None]:
                 seen.add(str(message))
                 console.print(marked("note:", "yellow", message))
 
-        warnings.showwarning = say  # type: ignore[assignment]
+        warnings.showwarning = say
         yield

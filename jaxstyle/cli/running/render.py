@@ -36,6 +36,7 @@ from jaxstyle.transfer.memory import (
 )
 from jaxstyle.transfer.program import State
 from jaxstyle.transfer.recipe import Recipe
+from jaxstyle.weights import SUFFIX
 
 
 def headline(weights: Weights, references: References, recipe: Recipe, needed: int, devices: Devices = ()
@@ -46,7 +47,7 @@ def headline(weights: Weights, references: References, recipe: Recipe, needed: i
     cores = f", {os.cpu_count()} cores" if on_cpu else ""
     several, count = (f" × {len(devices)}", len(devices)) if devices else ("", 1)
     total = held(jax.devices()[0], references) + needed * (count if on_cpu else 1)
-    name = Path(weights.name).stem if weights.name.endswith(".safetensors") else weights.name
+    name = Path(weights.name).stem if weights.name.endswith(SUFFIX) else weights.name
     return (f"{device_name()}{several}{cores} · {width}×{height} pixels · weights {name} · about "
             f" {mebibytes(total)}{'' if on_cpu or count == 1 else ' on each'}")
 

@@ -26,7 +26,7 @@ HELD_OUT_EVERY, MOST_HELD_OUT = 16, 16
 THREADS, BUFFERED = 2, 16
 
 
-def photo_files(folder: str | os.PathLike) -> tuple[Path, ...]:
+def photo_files(folder: str | os.PathLike[str]) -> tuple[Path, ...]:
     """Every picture under a folder, sorted; files of other kinds do not count.
 
     Raises:
@@ -50,7 +50,7 @@ def split(files: Sequence[Path], seed: int = 0) -> tuple[tuple[Path, ...], tuple
             tuple(path for i, path in enumerate(files) if i in chosen))
 
 
-def listing_sha256(files: Sequence[Path], root: str | os.PathLike) -> str:
+def listing_sha256(files: Sequence[Path], root: str | os.PathLike[str]) -> str:
     """Hex SHA-256 of the names and sizes of files under `root`: whether they are the same photos."""
     lines = (f"{path.relative_to(root).as_posix()} {path.stat().st_size}" for path in files)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
@@ -77,7 +77,8 @@ def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """An image `[H, W, 3]` at another size by Lanczos' kernel, in [0, 1]; NumPy, for threads that load."""
     bands = [np.asarray(Image.fromarray(np.ascontiguousarray(image[..., c], np.float32)).resize(
         (width, height), Image.Resampling.LANCZOS)) for c in range(image.shape[2])]
-    return np.clip(np.stack(bands, -1), 0, 1)
+    picture: np.ndarray = np.clip(np.stack(bands, -1), 0, 1)
+    return picture
 
 
 class Photos:
@@ -167,7 +168,7 @@ class Gathered:
     sha256: str
 
 
-def gathered(folder: str | os.PathLike, *, size: int, batch: int, seed: int, least_scale: float,
+def gathered(folder: str | os.PathLike[str], *, size: int, batch: int, seed: int, least_scale: float,
              part: tuple[int, int] = (0, 1)) -> Gathered:
     """The photos of a folder, split into a stream of crops and those held out; see `Photos`.
 

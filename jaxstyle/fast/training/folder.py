@@ -37,7 +37,7 @@ SAMPLES_SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Plan:
+class Bookkeeping:
     """What is done beside the steps.
 
     Attributes:
@@ -72,13 +72,13 @@ def begun(folder: Path) -> bool:
     return (folder / IDENTITY).exists()
 
 
-def begin(folder: Path, recipe: Training, plan: Plan, resume: bool) -> None:
+def begin(folder: Path, recipe: Training, books: Bookkeeping, resume: bool) -> None:
     """Make the folder, or check that it holds the same training.
 
     Raises:
       JaxstyleError: it holds another one, or one at all without `resume`; it cannot be written.
     """
-    said = {"recipe": to_json(recipe), **plan.identity}
+    said = {"recipe": to_json(recipe), **books.identity}
     if not begun(folder):
         if folder.is_dir() and any(folder.iterdir()):
             raise JaxstyleError(f"{folder}: is not empty and holds no training; choose another folder")
@@ -109,10 +109,11 @@ def restored(folder: Path, recipe: Training, task: Task, photos: Photos) -> Stat
     if found is None:
         return first_state(recipe, task)
     photos.set_state(found.about["photos"])
-    return jax.tree.map(jax.numpy.asarray, found.state)
+    state: State = jax.tree.map(jax.numpy.asarray, found.state)
+    return state
 
 
-def run(folder: Path, recipe: Training, task: Task, photos: Photos, plan: Plan,
+def run(folder: Path, recipe: Training, task: Task, photos: Photos, books: Bookkeeping,
         stop: Callable[[], bool] = lambda: False) -> Iterator[Progress]:
     """Trains in a folder that `begin` made, on from its newest state, and writes the model in the end.
 
@@ -125,29 +126,29 @@ def run(folder: Path, recipe: Training, task: Task, photos: Photos, plan: Plan,
     records = history(folder, int(state.step))
     best = best_checkpoint(records)
     with ThreadPoolExecutor(1) as writer:
-        pending: Future | None = None
+        pending: Future[None] | None = None
         for report in train_iter(recipe, task, state, photos, stop):
             state = report.state
             note(folder, records, {"step": report.step, "seconds": report.seconds, **report.losses,
                                    **({"note": report.note} if report.note else {})})
             progress = Progress(report, recipe.steps)
             last = report.step == recipe.steps or stop()
-            if not report.note and (last or due(report, plan.save_every)):
-                progress.held_out = held_out_loss(recipe, task, state, plan.held_out)
+            if not report.note and (last or due(report, books.save_every)):
+                progress.held_out = held_out_loss(recipe, task, state, books.held_out)
                 if progress.held_out:
                     note(folder, records, {"step": report.step, "held_out": progress.held_out})
                     best = best_checkpoint(records)
                 if pending is not None:
                     pending.result()
                 pending = writer.submit(save_state, folder, state, photos.get_state(), best)
-            if last or due(report, plan.sample_every):
-                write_samples(folder, task, state, plan.held_out)
+            if last or due(report, books.sample_every):
+                write_samples(folder, task, state, books.held_out)
                 write_plot(folder, records)
             yield progress
         if pending is not None:
             pending.result()
     write_whole(folder / SKIPPED, json.dumps(photos.skipped, indent=1).encode())
-    write_model(folder, model_of(task, state, finished_card(plan.card, records, int(state.step))))
+    write_model(folder, model_of(task, state, finished_card(books.card, records, int(state.step))))
 
 
 def due(report: Report, every: int) -> bool:

@@ -20,7 +20,7 @@ from jaxstyle.fast.model import Card, Model
 from jaxstyle.fast.training.data import Photos
 from jaxstyle.fast.training.objective import check_terms, style_targets
 from jaxstyle.fast.training.recipe import Training
-from jaxstyle.fast.training.train import State, Task, batch_loss, update, whole
+from jaxstyle.fast.training.train import State, Task, batch_loss, examples, update, whole
 from jaxstyle.ops.resize import resize
 from jaxstyle.pytrees import stack
 from jaxstyle.transfer.objective import layers_of
@@ -142,7 +142,7 @@ def held_out_loss(recipe: Training, task: Task, state: State, squares: np.ndarra
 @jax.jit
 def _held_out(recipe: Training, task: Task, params: Any, statistics: Any, squares: Array, paintings: Array
               ) -> tuple[Array, dict[str, Array]]:
-    total, (parts, _) = batch_loss(recipe, task, params, statistics, squares, paintings, jnp.zeros((), int),
+    total, (parts, _) = batch_loss(recipe, task, params, statistics, examples(recipe, squares, paintings, 0),
                                    train=False)
     return total, parts
 

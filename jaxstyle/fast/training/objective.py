@@ -11,7 +11,7 @@ from jax import Array, lax
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.references import References
-from jaxstyle.transfer.objective import Terms, layers_of, looking_through, objective, remembers
+from jaxstyle.transfer.objective import RememberingTerm, Terms, layers_of, looking_through, objective
 
 
 def check_terms(terms: Terms) -> None:
@@ -21,7 +21,7 @@ def check_terms(terms: Terms) -> None:
       JaxstyleError: a term that remembers earlier evaluations of one image.
     """
     for name, term in terms.items():
-        if remembers(term):
+        if isinstance(term, RememberingTerm):
             raise JaxstyleError(f"term '{name}' remembers earlier steps of one image, but training sees "
                                 "another photo each time; leave it out")
 

@@ -8,6 +8,7 @@ from jaxstyle.errors import JaxstyleError, one_of
 from jaxstyle.fast.network import StyleNetwork, checked
 from jaxstyle.ops.reference import PRECISIONS
 from jaxstyle.pytrees import pytree, static
+from jaxstyle.transfer.objective import Terms
 
 SCHEDULES = ("constant", "cosine")
 
@@ -61,7 +62,7 @@ class Training:
       pooling: of the perceptual network, None as its file says; precision: of products.
     """
 
-    terms: dict[str, Any]
+    terms: Terms
     architecture: Architecture = Architecture()
     style_weights: tuple[Any, ...] = ()
     learning_rate: Any = 1e-3

@@ -10,16 +10,16 @@ from __future__ import annotations
 from jaxstyle.backbones import VGG
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.backbones.vgg import VGG16, VGG19
-from jaxstyle.errors import JaxstyleError
+from jaxstyle.errors import JaxstyleError, one_of
 from jaxstyle.fast.training.recipe import Architecture, Training
 from jaxstyle.losses import Content, Gram, TotalVariation
 from jaxstyle.pytrees import replace
-from jaxstyle.transfer.objective import layers_of
+from jaxstyle.transfer.objective import Terms, layers_of
 
 VGG16_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 EPOCHS = 2 * 82_783 // 4
 """Steps of two epochs of COCO 2014's training photos in batches of 4."""
-RELATIVE = {
+RELATIVE: Terms = {
     "content": Content(weight=1.0, normalization="relative"),
     "style": Gram(weight=30.0, normalization="relative"),
     "tv": TotalVariation(weight=1.0),
@@ -111,8 +111,7 @@ def named(name: str) -> Training:
     Raises:
       JaxstyleError: naming the choices.
     """
-    if name not in RECIPES:
-        raise JaxstyleError(f"training recipe '{name}' is not one of {', '.join(RECIPES)}")
+    one_of("training recipe", name, RECIPES)
     return RECIPES[name]
 
 

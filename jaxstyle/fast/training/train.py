@@ -56,6 +56,16 @@ class Task:
     count: int = static()
 
 
+@pytree
+class Example:
+    """A photo `[H, W, 3]`, the number of the painting that it is for, and a PRNG key; in a batch, with an
+    axis over them."""
+
+    photo: Array
+    painting: Array
+    key: Array
+
+
 def whole(base: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
     """All parameters of the network: those learnt, or those of a base with the new styles' rows below."""
     if not base:
@@ -87,7 +97,8 @@ def rate(recipe: Training, step: Array) -> Array:
     end = SMALLEST_RATE if recipe.schedule == "cosine" else 1.0
     schedule = optax.warmup_cosine_decay_schedule(
         0.0 if recipe.warmup else 1.0, 1.0, recipe.warmup, max(recipe.steps, recipe.warmup + 1), end)
-    return recipe.learning_rate * schedule(step + 1)
+    rate: Array = recipe.learning_rate * schedule(step + 1)
+    return rate
 
 
 def styles_at(recipe: Training, step: Array, count: int) -> Array:
@@ -101,11 +112,17 @@ def styles_at(recipe: Training, step: Array, count: int) -> Array:
     return jax.vmap(one)(index)
 
 
+def examples(recipe: Training, photos: Array, paintings: Array, step: Any) -> Example:
+    """A batch of photos `[n, H, W, 3]` and paintings `[n]` with the random numbers of a step."""
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(recipe.seed), step), photos.shape[0])
+    return Example(photo=photos, painting=paintings, key=keys)
+
+
 def photo_loss(
-    recipe: Training, task: Task, params: Any, statistics: Any, photo: Array, painting: Array, key: Array,
-    train: bool = True,
+    recipe: Training, task: Task, params: Any, statistics: Any, example: Example, train: bool = True,
 ) -> tuple[Array, tuple[dict[str, Array], Any]]:
-    """Loss of one photo `[H, W, 3]` for one painting (its number), its parts, and new statistics."""
+    """Loss of one photo for one painting, its parts, and new statistics."""
+    photo, painting = example.photo, example.painting
     shares = jax.nn.one_hot(painting + task.network.styles - task.count, task.network.styles,
                             dtype=photo.dtype)
 
@@ -122,27 +139,25 @@ def photo_loss(
     factor = jnp.asarray(recipe.style_weights)[painting] if recipe.style_weights else 1.0
     total, parts = photo_objective(task.weights, recipe.terms, target, photo, image, factor)
     if recipe.noise and train:
-        noisy, _ = run(photo + recipe.noise * jax.random.normal(key, photo.shape, photo.dtype))
+        noisy, _ = run(photo + recipe.noise * jax.random.normal(example.key, photo.shape, photo.dtype))
         parts["stability"] = recipe.stability * jnp.mean(jnp.square(noisy - image))
         total = total + parts["stability"]
     return total, (parts, changed)
 
 
 def batch_loss(
-    recipe: Training, task: Task, params: Any, statistics: Any, photos: Array, paintings: Array, step: Array,
-    train: bool = True,
+    recipe: Training, task: Task, params: Any, statistics: Any, batch: Example, train: bool = True,
 ) -> tuple[Array, tuple[dict[str, Array], Any]]:
-    """Mean loss over photos `[n, H, W, 3]` for paintings `[n]`, its parts, and new statistics."""
+    """Mean loss over `examples`, its parts, and new statistics."""
     prepared = ops.prepare(whole(task.base, params), recipe.precision)
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(recipe.seed), step), photos.shape[0])
 
-    def one(photo: Array, painting: Array, key: Array) -> Any:
-        return photo_loss(recipe, task, prepared, statistics, photo, painting, key, train)
+    def one(example: Example) -> Any:
+        return photo_loss(recipe, task, prepared, statistics, example, train)
 
     # One core computes photos in turn as fast as together, in less memory; batch norm looks at all at once.
     alone = jax.default_backend() == "cpu" and jax.device_count() == 1 and not statistics
-    over = (lambda *each: lax.map(lambda x: one(*x), each)) if alone else jax.vmap(one, axis_name=BATCH_AXIS)
-    losses, (parts, changed) = over(photos, paintings, keys)
+    over = partial(lax.map, one) if alone else jax.vmap(one, axis_name=BATCH_AXIS)
+    losses, (parts, changed) = over(batch)
     # Batch norm pools over the mapped axis, so that every photo brings the same statistics.
     changed = jax.tree.map(lambda leaf: leaf[0], changed) if statistics else {}
     return jnp.mean(losses), (jax.tree.map(jnp.mean, parts), changed)
@@ -158,7 +173,7 @@ def update(recipe: Training, task: Task, state: State, photos: Array) -> tuple[S
     paintings = styles_at(recipe, state.step, task.count)
     loss = partial(batch_loss, recipe, task)
     (total, (parts, statistics)), gradient = jax.value_and_grad(loss, has_aux=True)(
-        state.params, state.statistics, photos, paintings, state.step)
+        state.params, state.statistics, examples(recipe, photos, paintings, state.step))
     moves, moments = optimizer(recipe).update(gradient, state.optimizer, state.params)
     pace = -rate(recipe, state.step) * state.scale
     params = jax.tree.map(lambda p, move: p + pace * move, state.params, moves)

@@ -54,8 +54,9 @@ def rotated(image: Array, degrees: float) -> Array:
     rows = (shape[0] - 1) / 2 + cosine * y + sine * x
     columns = (shape[1] - 1) / 2 + cosine * x - sine * y
     places = [jnp.asarray(rows, image.dtype), jnp.asarray(columns, image.dtype)]
-    return jax.vmap(lambda plane: map_coordinates(plane, places, order=1, mode="nearest"), -1, -1)(
+    copied: Array = jax.vmap(lambda plane: map_coordinates(plane, places, order=1, mode="nearest"), -1, -1)(
         jnp.asarray(image))
+    return copied
 
 
 def copy_of(image: Array, degrees: float, scale: float, longer: int) -> Array:

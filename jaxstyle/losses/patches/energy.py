@@ -23,7 +23,8 @@ def coverage(height: int, width: int, size: int, stride: int = 1) -> np.ndarray:
             counts[start : start + size] += 1
         return counts
 
-    return along(height)[:, None] * along(width)[None]
+    covered: np.ndarray = along(height)[:, None] * along(width)[None]
+    return covered
 
 
 def patch_count(height: int, width: int, size: int, stride: int = 1) -> int:

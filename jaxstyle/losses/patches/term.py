@@ -14,7 +14,7 @@ from jax import Array, lax
 
 from jaxstyle.errors import JaxstyleError, one_of
 from jaxstyle.losses.checks import same_length
-from jaxstyle.losses.look import Look
+from jaxstyle.losses.look import Features, Look
 from jaxstyle.losses.patches.copies import copy_of, variants
 from jaxstyle.losses.patches.energy import coverage, patch_count, patch_loss
 from jaxstyle.losses.patches.matching import (
@@ -150,7 +150,7 @@ class Patches:
         peaks = {layer: tuple(map(none_yet, target[layer]["styles"])) for layer in self.layers}
         return {"peaks": peaks, "first": jnp.ones((), bool)}
 
-    def loss(self, image: Array, features: dict[str, Array], target: dict[str, Any], memory: dict[str, Any]
+    def loss(self, image: Array, features: Features, target: dict[str, Any], memory: dict[str, Any]
              ) -> tuple[Array, dict[str, Any]]:
         """Weighted sum over layers of the normalised `patch_loss`, without `weight`; and the new memory."""
         total, peaks = jnp.zeros((), image.dtype), {}
@@ -190,7 +190,8 @@ class Patches:
         return value, self._legal(matches.peaks, styles)
 
     def _peaks(self, key: Array, styles: tuple[Candidates, ...]) -> tuple[Array, ...]:
-        return self._legal(match_patches(key, styles, self.search).peaks, styles)
+        chosen: tuple[Array, ...] = self._legal(match_patches(key, styles, self.search).peaks, styles)
+        return chosen
 
     def _legal(self, peaks: tuple[Array, ...] | None, styles: tuple[Candidates, ...]) -> Any:
         """Peaks with zeros where a copy has no patch, so that memory holds nothing of its padding."""

@@ -46,4 +46,5 @@ def matched_colours(image: Array, styles: Sequence[Array], shares: Sequence[Any]
 def power(matrix: Array, exponent: float) -> Array:
     """A symmetric positive matrix to some power."""
     values, vectors = jnp.linalg.eigh(matrix)
-    return (vectors * jnp.maximum(values, 1e-9)[None] ** exponent) @ vectors.T
+    power: Array = (vectors * jnp.maximum(values, 1e-9)[None] ** exponent) @ vectors.T
+    return power

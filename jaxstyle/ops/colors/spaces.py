@@ -162,7 +162,9 @@ def colour_map(source: Array, target: Array, method: str = "monge-kantorovich") 
         raise JaxstyleError(f"colour match '{method}' is not one of {', '.join(MATCHES)}")
     identity = EPSILON * jnp.eye(source.shape[0], dtype=source.dtype)
     source, target = source + identity, target + identity
-    dot = lambda a, b: jnp.matmul(a, b, precision=lax.Precision.HIGHEST)  # noqa: E731
+    def dot(a: Array, b: Array) -> Array:
+        return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
+
     if method == "cholesky":
         ours, theirs = jnp.linalg.cholesky(source), jnp.linalg.cholesky(target)
         return jax.scipy.linalg.solve_triangular(ours, theirs.T, lower=True, trans=1).T
@@ -177,8 +179,11 @@ def _roots(matrix: Array) -> tuple[Array, Array]:
     """Symmetric square root of a positive matrix `[n, n]`, and its inverse."""
     values, vectors = jnp.linalg.eigh((matrix + matrix.T) / 2)
     root = jnp.sqrt(jnp.maximum(values, jnp.finfo(matrix.dtype).eps * jnp.max(jnp.abs(values))))
-    dot = lambda scale: jnp.matmul(vectors * scale, vectors.T, precision=lax.Precision.HIGHEST)  # noqa: E731
-    return dot(root), dot(1 / root)
+
+    def scaled(scale: Array) -> Array:
+        return jnp.matmul(vectors * scale, vectors.T, precision=lax.Precision.HIGHEST)
+
+    return scaled(root), scaled(1 / root)
 
 
 def matched(image: Array, photo: Array, method: str = "monge-kantorovich") -> Array:

@@ -147,7 +147,7 @@ def _columns(x: Array, size: int, pads: tuple[int, int]) -> Array:
 
 def _correlate_fwd(
     geometry: Geometry, x: Any, kernel: Any, forward: Any, backward: Any
-) -> tuple[Array, tuple]:
+) -> tuple[Array, tuple[Any, Any]]:
     """Keeps only what the asked-for gradients need: None elsewhere."""
     if any(leaf.perturbed for leaf in jax.tree.leaves((forward, backward))):
         raise JaxstyleError(
@@ -160,7 +160,7 @@ def _correlate_fwd(
     return y, (image_side, x.value if kernel.perturbed else None)
 
 
-def _correlate_bwd(geometry: Geometry, residuals: tuple, g: Any) -> tuple:
+def _correlate_bwd(geometry: Geometry, residuals: tuple[Any, Any], g: Any) -> tuple[Any, ...]:
     image_side, x = residuals
     if isinstance(g, jax.custom_derivatives.SymbolicZero):
         return None, None, None, None

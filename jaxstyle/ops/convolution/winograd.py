@@ -100,7 +100,8 @@ def correlate(x: Array, filters: tuple[Array, ...], pads: Pads) -> Array:
         part = lax.dynamic_slice_in_dim(padded, index * each, each + 2)
         return _at_once(part, filters, ((0, 0), pads[1]))
 
-    return lax.map(strip, jnp.arange(strips)).reshape(each * strips, width, -1)[:height]
+    joined: Array = lax.map(strip, jnp.arange(strips)).reshape(each * strips, width, -1)[:height]
+    return joined
 
 
 def _output(x: Array, pads: Pads) -> tuple[int, int]:

@@ -27,7 +27,7 @@ PHOTO = Recipe(
 small piece an affine function of the photo's colours, and a last smoothing along the photo. As the smoothing
 blurs what is finer than its windows, the photo's fine gradients are put back (Mechrez et al. 2017).
 
-With semantic maps (--content-map, --style-map) the Gram matrices are those of each class, as in the paper.
+With semantic maps of photo and painting the Gram matrices are those of each class, as in the paper.
 Deviations: losses are relative to their targets and the matting energy is a mean over the image, so that λ
 does not depend on size or network (the paper's sums: Gram 100, matting 1e4); the start is the photo.
 """

@@ -24,7 +24,7 @@ DEFAULT = Recipe(
 """Ours, tuned by eye: after Kolkin et al. 2022, everything in the photo looks like what resembles it most in
 the painting, and Gram matrices bring what is larger than that, such as swirls.
 
-How freely it is painted: `terms.style.weight`, 0.5 (keeps portraits) … 8 (large texture), or `--strength`.
+How freely it is painted: `terms.style.weight`, 0.5 (keeps portraits) … 8 (large texture), or a strength.
 The photo is compared in the painting's colours (`palette`). All losses are relative to their targets and the
 layers are those that any VGG has, so it means the same for any size and network. L-BFGS with steps projected
 into the range of pixels.

@@ -17,11 +17,15 @@ from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses import Content, Gram, Patches
 from jaxstyle.pytrees import replace
+from jaxstyle.transfer.objective import Term
 from jaxstyle.transfer.recipe import Recipe
 from jaxstyle.weights.scales import Scale, alike, measured_scales, recorded_scales
 
+Absolute = Content | Gram | Patches
+"""Terms that may depend on the scale of features."""
 
-def loss_scale(term: Any, scale: Scale) -> float:
+
+def loss_scale(term: Term, scale: Scale) -> float:
     """What a term's loss at a layer is proportional to, from one network to another; 1: it does not depend on
     it."""
     channels = scale.channels
@@ -40,12 +44,12 @@ def loss_scale(term: Any, scale: Scale) -> float:
             return 1.0
 
 
-def is_absolute(term: Any) -> bool:
+def is_absolute(term: Term) -> bool:
     """Whether what a term says depends on the scale of features."""
     return loss_scale(term, Scale(1, 2.0, 2.0)) != 1.0 or _raw_matching(term)
 
 
-def _raw_matching(term: Any) -> bool:
+def _raw_matching(term: Term) -> bool:
     return isinstance(term, Patches) and term.matching == "paper"
 
 
@@ -60,7 +64,8 @@ def translated(recipe: Recipe, weights: Weights) -> Recipe:
       JaxstyleError: features are others, and a layer's scale is not recorded of the network that the recipe
         was made for.
     """
-    absolute = {name: term for name, term in recipe.terms.items() if is_absolute(term)}
+    absolute = {name: term for name, term in recipe.terms.items()
+                if isinstance(term, Absolute) and is_absolute(term)}
     plain = replace(recipe, {"made_for": None})
     if recipe.made_for is None or not absolute:
         return plain
@@ -77,12 +82,13 @@ def translated(recipe: Recipe, weights: Weights) -> Recipe:
     return replace(plain, {f"terms.{name}": _scaled(term, here, theirs) for name, term in absolute.items()})
 
 
-def _scaled(term: Any, here: Mapping[str, Scale], theirs: Mapping[str, Scale]) -> Any:
+def _scaled(term: Absolute, here: Mapping[str, Scale], theirs: Mapping[str, Scale]) -> Absolute:
     tiny = 1e-30
     weights = tuple(weight * loss_scale(term, theirs[layer]) / max(loss_scale(term, here[layer]), tiny)
                     for layer, weight in zip(term.layers, term.layer_weights))
     changes: dict[str, Any] = {"layer_weights": weights}
-    if _raw_matching(term):  # γ stands beside raw features, whose length is that of all channels
+    if isinstance(term, Patches) and _raw_matching(term):
+        # γ stands beside raw features, whose length is that of all channels.
         lengths = [here[layer].square * here[layer].channels / (theirs[layer].square * theirs[layer].channels)
                    for layer in term.layers]
         changes["gamma"] = term.gamma * math.sqrt(math.exp(sum(map(math.log, lengths)) / len(lengths)))

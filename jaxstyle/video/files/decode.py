@@ -178,7 +178,8 @@ def pixels(frame: Any) -> np.ndarray:
     rgb = frame.reformat(format="rgb24", src_colorspace=known.get(matrix),
                          src_color_range=int(frame.color_range) or None,
                          interpolation=flags.BICUBIC | flags.FULL_CHR_H_INT | flags.ACCURATE_RND)
-    return rgb.to_ndarray()
+    array: np.ndarray = rgb.to_ndarray()
+    return array
 
 
 def orientation(frame: Any) -> np.ndarray:
@@ -187,7 +188,8 @@ def orientation(frame: Any) -> np.ndarray:
     if data is None:
         return np.eye(2, dtype=int)
     a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5]
-    return np.sign(np.array([[a, b], [c, d]], int) * (np.abs([[a, b], [c, d]]) > 2**15))
+    turn: np.ndarray = np.sign(np.array([[a, b], [c, d]], int) * (np.abs([[a, b], [c, d]]) > 2**15))
+    return turn
 
 
 def turned(frame: Any) -> bool:
@@ -215,4 +217,6 @@ def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
     flags = av.video.reformatter.Interpolation
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
     kind = flags.AREA if height <= image.shape[0] and width <= image.shape[1] else flags.BICUBIC
-    return frame.reformat(width=width, height=height, interpolation=kind | flags.ACCURATE_RND).to_ndarray()
+    kind |= flags.ACCURATE_RND
+    array: np.ndarray = frame.reformat(width=width, height=height, interpolation=kind).to_ndarray()
+    return array

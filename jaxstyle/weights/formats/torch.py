@@ -72,7 +72,8 @@ def _reconstruct(kind: Any, shape: Any, dtype: Any) -> np.ndarray:
     """An empty array, as every pickled one begins: NumPy fills it afterwards."""
     if kind is not np.ndarray or tuple(shape) != (0,):
         raise pickle.UnpicklingError("an array that does not begin empty")
-    return _numpys(kind, (0,), b"b")
+    empty: np.ndarray = _numpys(kind, (0,), b"b")
+    return empty
 
 
 NUMPY_NAMES: dict[str, Any] = {
