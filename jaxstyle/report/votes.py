@@ -177,9 +177,11 @@ def cast(folder: Path, question: Question, voter: str, choice: str) -> Vote:
     """
     if choice not in CHOICES:
         raise JaxstyleError(f"choice takes {', '.join(CHOICES)}, not {choice[:40]!r}")
-    said: Any = {"id": question.id, "voter": voter, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ",
-    time.gmtime()), "left": question.left.sha256, "right": question.right.sha256, "choice": choice,
-                 "left_labels": dict(question.left.labels), "right_labels": dict(question.right.labels)}
+    said: Any = {
+        "id": question.id, "voter": voter, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "left": question.left.sha256, "right": question.right.sha256, "choice": choice,
+        "left_labels": dict(question.left.labels), "right_labels": dict(question.right.labels),
+    }
     path = folder / VOTES
     try:
         with open(path, "a+b") as file:
