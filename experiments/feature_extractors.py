@@ -19,7 +19,6 @@ from runner import Setup, run
 
 from jaxstyle.backbones.vgg import STYLE_LAYERS
 from jaxstyle.losses import Content, Gram
-from jaxstyle.sweeps.plan import Lane, for_sweeps
 from jaxstyle.weights.registry import registry
 from jaxstyle.weights.store import available, best_available, load_weights
 
@@ -42,8 +41,8 @@ def lanes(setup: Setup):
         for losses, beta, kind in (("absolute", 1e3, "paper"), ("relative", 100.0, "relative")):
             terms = {"content": Content(layers=(content,), normalization=kind),
                      "style": Gram(weight=beta, layers=style, normalization=kind)}
-            recipe = for_sweeps(setup.recipe(terms=terms, pooling=None, made_for=None))
-            found.append(Lane({"network": name, "losses": losses}, recipe, setup.files(), name))
+            recipe = setup.recipe(terms=terms, pooling=None, made_for=None)  # as they are: not translated
+            found.append(setup.lane({"network": name, "losses": losses}, recipe, weights=name))
     return found
 
 

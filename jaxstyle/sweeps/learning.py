@@ -24,6 +24,7 @@ from jaxstyle.transfer.program import network_for
 from jaxstyle.transfer.recipe import Recipe
 
 SPREAD, LEAST = 0.8, 1e-12
+OUTER_RATE, INNER_RATE = 0.3, 0.02
 
 
 class Learned(NamedTuple):
@@ -90,8 +91,7 @@ def unrolled_target(logs: Array, networks: tuple[Weights, Weights], references: 
 
 
 def learned_weights(networks: tuple[Weights, Weights], references: References, recipe: Recipe, *,
-                    rounds: int = 12, steps: int = 12, learning_rate: float = 0.3, rate: float = 0.02
-                    ) -> Learned:
+                    rounds: int = 12, steps: int = 12) -> Learned:
     """Descends `unrolled_target` by Adam for `rounds` gradients, from the recipe's own weights.
 
     Raises:
@@ -102,10 +102,10 @@ def learned_weights(networks: tuple[Weights, Weights], references: References, r
     given, pair = _prepared(networks, references, recipe)
     ask = jax.jit(jax.value_and_grad(unrolled_target), static_argnames="steps")
     logs = jnp.zeros(len(style_term(recipe)[1].layer_weights))
-    adam = optax.adam(learning_rate)
+    adam = optax.adam(OUTER_RATE)
     state, tried = adam.init(logs), []
     for _ in range(rounds):
-        value, grad = ask(logs, pair, given, recipe, steps=steps, rate=jnp.asarray(rate))
+        value, grad = ask(logs, pair, given, recipe, steps=steps, rate=jnp.asarray(INNER_RATE))
         tried.append((float(value), np.exp(np.asarray(logs))))
         updates, state = adam.update(jnp.nan_to_num(grad), state)
         logs = logs + updates
@@ -113,7 +113,7 @@ def learned_weights(networks: tuple[Weights, Weights], references: References, r
 
 
 def searched_weights(networks: tuple[Weights, Weights], references: References, recipe: Recipe, *,
-                     count: int = 36, steps: int = 12, seed: int = 0, rate: float = 0.02) -> Learned:
+                     count: int = 36, steps: int = 12, seed: int = 0) -> Learned:
     """The best of `count` candidates, the first the recipe's own, the others log-normal around it.
 
     A gradient costs about as much as three candidates.
@@ -125,7 +125,7 @@ def searched_weights(networks: tuple[Weights, Weights], references: References, 
     layers = len(style_term(recipe)[1].layer_weights)
     logs = np.random.default_rng(seed).normal(0, SPREAD, (count, layers)) * (np.arange(count) > 0)[:, None]
     return _best([(float(unrolled_target(jnp.asarray(each, jnp.float32), pair, given, recipe, steps=steps,
-                                         rate=jnp.asarray(rate))), np.exp(each)) for each in logs])
+                                         rate=jnp.asarray(INNER_RATE))), np.exp(each)) for each in logs])
 
 
 def _prepared(networks: tuple[Weights, Weights], references: References, recipe: Recipe
