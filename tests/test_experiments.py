@@ -20,6 +20,7 @@ FOLDER = Path(__file__).parent.parent / "experiments"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py")
                if path.stem != "runner" and not path.stem.startswith(("video_", "fast_")))
 DEEP = VGG(blocks=((4,), (4,), (4,), (4, 4), (4,)), border="reflect")
+JOHNSON = VGG(blocks=((4, 4), (4, 4), (4, 4, 4), (4, 4, 4)), border="reflect")
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,9 @@ def inputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("inputs")
     made = write_inputs(folder)
     write_weights(folder / "deep.safetensors", random_weights(network=DEEP), "vgg19")
-    return {**made, "weights": str(folder / "deep.safetensors")}
+    write_weights(folder / "johnson.safetensors", random_weights(network=JOHNSON), "vgg16")
+    return {**made, **{name: str(folder / f"{file}.safetensors")
+                       for name, file in (("weights", "deep"), ("johnson", "johnson"))}}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -42,10 +45,10 @@ def experiment(request, monkeypatch):
     return importlib.import_module(request.param)
 
 
-def arguments(inputs, output, maps):
+def arguments(inputs, output, maps, weights="weights"):
     given = ["--content-map", inputs["map"], "--style-map", inputs["map2"]] if maps else []
     return [*given, "--content", inputs["photo"], "--style", inputs["painting"], inputs["painting2"],
-            "-o", str(output), "--weights", inputs["weights"], "--judge", inputs["weights"],
+            "-o", str(output), "--weights", inputs[weights], "--judge", inputs["weights"],
             "--quick", "--size", "32", "--steps", "3"]
 
 
@@ -63,7 +66,8 @@ def test_experiment(experiment, inputs, tmp_path, monkeypatch):
     maps = "--content-map" in experiment.__doc__
     snapshots = getattr(experiment, "snapshots", lambda setup: ())
     judge = getattr(experiment, "judge", lambda setup: setup.judge)
-    assert runner.main(experiment.__doc__, few, snapshots, arguments(inputs, out, maps), judge) == 0
+    given = arguments(inputs, out, maps, "johnson" if "Johnson's layers" in experiment.__doc__ else "weights")
+    assert runner.main(experiment.__doc__, few, snapshots, given, judge) == 0
     with Image.open(out / "lanes" / "0000" / "image.png") as image:
         assert image.width >= 28
     assert read_json(out / "manifest.json")["title"] == experiment.__doc__.splitlines()[0].rstrip(".")

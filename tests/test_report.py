@@ -15,7 +15,7 @@ from jaxstyle.metrics.pareto import knee, pareto_front
 from jaxstyle.pytrees import to_json
 from jaxstyle.report.data import read_sweep
 from jaxstyle.report.page import page, write_report
-from jaxstyle.report.plots import loss_curves
+from jaxstyle.report.plots import loss_curves, part_curves
 from jaxstyle.report.sheet import contact_sheet, fitted_text, font, grid_of
 from jaxstyle.runs.manifest import FORMAT as RUN
 from jaxstyle.sweeps.folder import FORMAT, History, lane_folder, read_json, write_json, write_result
@@ -106,6 +106,19 @@ def test_snapshots_are_columns(tmp_path):
     assert list(grid.columns) == ["10", "30"]
     assert grid.cells[0, 0][1].name == "step-00010.png"
     assert grid.cells[0, 1][1].name == "image.png"
+
+
+def test_all_losses_of_all_lanes_are_in_one_plot(tmp_path):
+    """Total and style of five lanes, with the values of the metrics, and a name for each part and lane."""
+    sweep = read_sweep(made_sweep(tmp_path / "run"))
+    figure = part_curves(sweep)
+    lines = [line for line in figure.axes[0].lines if len(line.get_xdata())]
+    assert len(lines) == 10
+    ends = sorted(float(line.get_ydata()[-1]) for line in lines)
+    np.testing.assert_allclose(ends, sorted([*LOSSES.values(), *(loss / 2 for loss in LOSSES.values())]))
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert named[:2] == ["total", "style"] and len(named) == 7
+    assert len({(line.get_color(), str(line.get_linestyle())) for line in lines}) == 10
 
 
 def test_long_words_are_broken(tmp_path):

@@ -186,3 +186,17 @@ def test_two_loop_recursion_equals_the_dense_bfgs_matrix(x64):
                     gamma=jnp.asarray(gamma), length=jnp.asarray(1.0), count=jnp.asarray(pairs))
     grad = rng.normal(size=n)
     np.testing.assert_allclose(inverse_hessian_product(memory, jnp.asarray(grad)), dense @ grad, rtol=1e-10)
+
+
+@pytest.mark.parametrize("factor", [1e-12, 1e12])
+def test_the_scale_of_the_loss_changes_nothing(factor, x64):
+    """A loss times a number has the same minimum, and L-BFGS comes as near to it: its pairs are kept by their
+    angle. (Absolute losses of recipes for Oxford's VGG-19 are some 1e12.)"""
+    def scaled(x, memory=()):
+        value, (_, memory) = bowl(x, memory)
+        return factor * value, ({}, memory)
+
+    begin = jax.tree.map(lambda a: a.astype(jnp.float64), start())
+    search = run(ArmijoLbfgs(), scaled, begin, 40)
+    for name, value in BOTTOM.items():
+        np.testing.assert_allclose(search.best.x[name], value, atol=1e-6)

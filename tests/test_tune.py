@@ -1,5 +1,6 @@
 """The search over weights: what it decides, and that interruptions change nothing."""
 
+import dataclasses
 import importlib
 import json
 import math
@@ -19,14 +20,16 @@ from tiny import damage, fast_to_compile, in_float64, tiny_recipe, write_inputs
 
 from jaxstyle import JaxstyleError, Stage, replace
 from jaxstyle.cli.main import main
+from jaxstyle.losses import Content, Patches, TotalVariation
 from jaxstyle.metrics.distances import measured
 from jaxstyle.metrics.pareto import pareto_front
 from jaxstyle.metrics.strength import Balance
+from jaxstyle.pytrees import get, to_json
 from jaxstyle.report.data import read_sweep
 from jaxstyle.runs.manifest import Files, load_references, manifest
 from jaxstyle.runs.replay import recipe_from_json
 from jaxstyle.sweeps.batches import Options, save_states
-from jaxstyle.sweeps.candidates import Tuning, chosen_settings
+from jaxstyle.sweeps.candidates import Tuning, candidates, chosen_settings
 from jaxstyle.sweeps.folder import read_json, write_plan
 from jaxstyle.sweeps.halving import (
     KEEP_AT_LEAST,
@@ -332,3 +335,27 @@ def test_chosen_settings(whole, lane):
     each = ",".join(f"{weight:.3g}" for weight in terms["layer_weights"])
     assert chosen_settings(record) == {"terms.style.weight": f"{terms['weight']:.4g}",
                                        "terms.style.layer_weights": each}
+
+
+def test_gamma_and_total_variation_are_searched_too(inputs, monkeypatch):
+    """Each by its own factor around the recipe's, every fourth as it is; γ only where there are maps."""
+    monkeypatch.setattr("jaxstyle.sweeps.candidates.measure_balance",
+                        lambda *_: Balance(np.array([0.0, 1.0]), np.array([1.0, 10.0])))
+    terms = {"content": Content(layers=("relu2_1",)), "tv": TotalVariation(weight=2.0),
+             "style": Patches(layers=("relu1_1", "relu2_1"), gamma=3.0)}
+    files = Files(content=inputs["photo"], styles=(inputs["painting"],), content_map=inputs["map"],
+                  style_maps=(inputs["map2"],))
+    lane = Lane({}, replace(tiny_recipe(terms=terms), {"stages": STAGES}), files, inputs["weights"])
+    weights = load_weights(inputs["weights"])
+    made = candidates(weights, load_references(files), Tuning(lane, candidates=40))
+    for path, own in (("terms.style.gamma", 3.0), ("terms.tv.weight", 2.0)):
+        values = np.array([get(each.recipe, path) for each in made])
+        assert (values[::4] == own).all() and len(set(values)) == 31
+        scattered = np.log(np.delete(values, np.s_[::4]) / own)
+        assert abs(scattered.mean()) < 0.5 and 0.5 < scattered.std() < 1.1
+        assert {each.labels[path.removeprefix("terms.")] for each in made[::4]} == {f"{own:g}"}
+    plain = dataclasses.replace(lane, files=Files(content=inputs["photo"], styles=(inputs["painting"],)))
+    assert {get(each.recipe, "terms.style.gamma") for each in candidates(
+        weights, load_references(plain.files), Tuning(plain, candidates=8))} == {3.0}
+    record = {"recipe": to_json(made[1].recipe), "references": {"content_map": {}}}
+    assert chosen_settings(record)["terms.tv.weight"] == f"{made[1].recipe.terms['tv'].weight:.4g}"

@@ -30,6 +30,8 @@ COMMANDS = {
     "export": ("models.Export", "Write a fast network for other programs: .stablehlo, or a .safetensors file "
                                 "(half precision)."),
     "report": ("sweep.Report", "Make the report of a sweep again from its folder, finished or not."),
+    "vote": ("voting.Vote", "Ask people which of two results is better, on a local page: wins with "
+                            "confidence intervals."),
     "replay": ("replay.Replay", "Make a picture again from the manifest that it carries: bit-identical on "
                                 "the same machine."),
     "recipes": ("recipes.Recipes", "List the recipes, or show every setting of one."),
@@ -42,7 +44,7 @@ INTERRUPTED = 130
 # Fields that several flags fill, one file each time.
 FLAGS = {"styles": "style", "style_maps": "style_map", "regions": "region", "style_regions": "style_mask"}
 # Commands whose own options are named like fields of a recipe.
-WITHOUT_RECIPE = frozenset({"weights", "apply", "models", "export"})
+WITHOUT_RECIPE = frozenset({"weights", "apply", "models", "export", "vote"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

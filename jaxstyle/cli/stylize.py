@@ -26,16 +26,18 @@ from jaxstyle.fast.model import read_model
 from jaxstyle.fast.shelf import find_model
 from jaxstyle.images.decode import opened
 from jaxstyle.images.files import load, save
+from jaxstyle.images.folder import pictures_in
 from jaxstyle.images.masks import FEATHER
 from jaxstyle.losses import Content, Dream
 from jaxstyle.metrics.strength import balanced
+from jaxstyle.metrics.typical import typical_shares
 from jaxstyle.ops.resize import resize
 from jaxstyle.pytrees import replace
 from jaxstyle.references import References
 from jaxstyle.runs.manifest import Files, load_references
 from jaxstyle.runs.maps import uses_maps
 from jaxstyle.transfer import presets
-from jaxstyle.transfer.controls import by_class, by_region, check_controls
+from jaxstyle.transfer.controls import as_one_style, by_class, by_region, check_controls
 from jaxstyle.transfer.memory import does_not_fit, least_memory, memory_budget, parse_size
 from jaxstyle.transfer.presets import with_strokes
 from jaxstyle.transfer.presets.translation import translated
@@ -57,6 +59,11 @@ class Stylize:
     """The photo: JPEG, PNG, WebP or TIFF; or a folder of photos, or a quoted pattern such as 'in/*.jpg'."""
     styles: Annotated[tuple[Path, ...], Positional, arg(metavar="PAINTING ...")] = ()
     """The painting; several are blended (--terms.style.blend 2,1 sets the shares)."""
+    together: Annotated[Path | None, arg(metavar="FOLDER")] = None
+    """All paintings in a folder (of an author, a period, a movement) as one style: neighbours and patches are
+    sought in all of them, Gram matrices and colours are their mean."""
+    shares: Literal["equal", "measured"] = "equal"
+    """With --together, what each counts in that mean: the same, or more the more typical it is of all."""
     output: Annotated[Path, arg(aliases=("-o",), metavar="OUT")] = Path("out.png")
     """The picture to write: .png, .jpg, .webp or .tiff; for many photos the folder."""
     recipe: Annotated[str, arg(metavar="NAME")] = "default"
@@ -156,6 +163,10 @@ class Stylize:
         if self.region and self.styles:
             raise JaxstyleError("give paintings either after the photo or with --region, not both")
         paintings, regions = parse_regions(self.region)
+        if self.together is not None:
+            if paintings or self.styles:
+                raise JaxstyleError("with --together the paintings are those of its folder; give no others")
+            paintings = tuple(map(str, pictures_in(self.together)))
         if not 0 <= self.feather <= 0.25:
             raise JaxstyleError(f"--feather is a share of the longer side from 0 to 0.25, not {self.feather}")
         return Files(
@@ -182,6 +193,9 @@ class Stylize:
             files = chosen_maps(files, recipe, weights, options, output, console)
             recipe = with_guides(recipe, files)
             references = by_class(load_references(files), recipe)
+            if self.together is not None:
+                measured = self.shares == "measured"
+                recipe = as_one_style(recipe, typical_shares(weights, references.styles) if measured else ())
             check_controls(references, recipe)
         if self.auto_weights or self.strength is not None:
             with console.status("measuring what these pictures need …"):

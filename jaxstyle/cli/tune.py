@@ -39,6 +39,10 @@ class Tune:
     """The painting; several are blended."""
     output: Annotated[Path, arg(aliases=("-o",), metavar="DIR")]
     """Folder for the results and the report."""
+    content_map: Annotated[Path | None, arg(metavar="IMAGE")] = None
+    """What is where in the photo, as flat colours: then γ of terms that match by maps is searched, too."""
+    style_map: Annotated[tuple[Path, ...], arg(metavar="IMAGE ...")] = ()
+    """What is where in each painting, in the same colours."""
     candidates: Annotated[int, arg(metavar="N")] = 16
     """How many to begin with."""
     recipe: Annotated[str, arg(metavar="NAME")] = "default"
@@ -68,7 +72,9 @@ class Tune:
             raise JaxstyleError("--seed takes a number of at least 0")
         use_host_devices()
         base = presets.with_steps(presets.with_size(presets.named(self.recipe), self.size), self.steps)
-        files = Files(content=str(self.content), styles=tuple(map(str, self.paintings)))
+        files = Files(content=str(self.content), styles=tuple(map(str, self.paintings)),
+                      content_map=None if self.content_map is None else str(self.content_map),
+                      style_maps=tuple(map(str, self.style_map)))
         options = Options(memory=None if self.max_memory is None else parse_size(self.max_memory),
                           save_seconds=self.save_every)
         lane = Lane({}, for_sweeps(override(base, dict(settings))), files, self.weights or best_available())

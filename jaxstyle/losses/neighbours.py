@@ -118,8 +118,8 @@ class Neighbours:
     """Makes every hypercolumn of the image point where its nearest neighbour in the styles points.
 
     The neighbours are those of `search_image`, found when a stage begins. With maps in the references they
-    are sought by what the maps say, too. Several styles are blended: each gives its own neighbours; with
-    regions it does so in its own.
+    are sought by what the maps say, too. Several styles are blended: each gives its own neighbours, or all
+    are searched together (`pooled`); with regions each does so in its own.
 
     Attributes:
       weight: factor of the whole term.
@@ -135,6 +135,7 @@ class Neighbours:
         (ours).
       turns: copies of each style to search: 1, 2 (turned by 180°, too) or 4 (by 90°); mirrored: and those in
         the mirror.
+      pooled: a neighbour is the nearest in any of the styles, so that many paintings are searched like one.
     """
 
     weight: Any = 1.0
@@ -147,6 +148,7 @@ class Neighbours:
     scaling: str = static(default="relative")
     turns: int = static(default=1)
     mirrored: bool = static(default=False)
+    pooled: bool = static(default=False)
 
     def __post_init__(self) -> None:
         one_of("neighbours scaling", self.scaling, SCALINGS)
@@ -169,11 +171,15 @@ class Neighbours:
         semantic = None if references.content_map is None else flat(pooled(references.content_map, *shape))
         parts: Sequence[Any] = shares
         total = jnp.zeros_like(columns)
+        groups: list[tuple[int, ...]] = [(index,) for index in range(len(styles))]
         if references.regions:  # each style in its own; what is left points where the photo points
             parts = [pooled(mask[..., None], *shape) for mask in references.regions]
             total = (1 - sum(parts, start=jnp.zeros(()))) * unit(columns)
-        for index, share in enumerate(parts):
-            candidates, maps = self._candidates(references, index, scales, look)
+        elif self.pooled:
+            groups, parts = [tuple(range(len(styles)))], [1.0]
+        for indices, share in zip(groups, parts, strict=True):
+            each = [self._candidates(references, index, scales, look) for index in indices]
+            candidates, maps = ([one for some in side for one in some] for side in zip(*each))
             found = matched(flat(columns), candidates, semantic, maps, self.gamma)
             total = total + share * unit(found).reshape(columns.shape)
         return {"columns": total, "scales": scales}

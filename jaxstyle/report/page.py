@@ -17,13 +17,14 @@ from jaxstyle.atomic import write_whole
 from jaxstyle.images.decode import opened
 from jaxstyle.pytrees import paths
 from jaxstyle.report.data import LaneRecord, SweepRecord, is_whole_picture, read_sweep
-from jaxstyle.report.plots import loss_curves, scatter, write_figure
+from jaxstyle.report.plots import loss_curves, part_curves, scatter, write_figure
 from jaxstyle.report.sheet import contact_sheet
 from jaxstyle.runs.manifest import recorded_entries
 from jaxstyle.runs.replay import recipe_from_json
 from jaxstyle.sweeps.folder import file_hash, lane_folder
 
 PAGE, SHEET, CURVES, SCATTER = "report.html", "contact-sheet.png", "loss-curves.png", "distances.png"
+PARTS = "loss-parts.png"
 NAMES = {"photo": "photo", "style": "painting", "start": "start", "map": "map of the photo",
          "map of the style": "map of the painting"}
 THUMBNAIL, CURVE_POINTS, EMBED_BYTES = 320, 240, 60_000_000
@@ -38,6 +39,7 @@ def write_report(directory: Path) -> Path:
     sweep = read_sweep(directory)
     write_whole(directory / SHEET, encoded(contact_sheet(sweep), "PNG"))
     write_figure(loss_curves(sweep), directory / CURVES)
+    write_figure(part_curves(sweep), directory / PARTS)
     write_figure(scatter(sweep), directory / SCATTER)
     write_whole(directory / PAGE, page(sweep).encode(errors="backslashreplace"))
     return directory / PAGE
@@ -91,8 +93,8 @@ def lane_data(sweep: SweepRecord, lane: LaneRecord, embed: bool) -> dict[str, An
         return {"full": full, "small": data_uri(small, 85), "width": rgb.width, "height": rgb.height}
 
     record = lane.manifest
-    keep = ("loss", "parts", "distances", "distortion", "seconds", "compile_seconds", "batch_seconds",
-            "lanes_in_batch", "steps", "failures", "reason", "device")
+    keep = ("loss", "parts", "distances", "distortion", "repetition", "seconds", "compile_seconds",
+            "batch_seconds", "lanes_in_batch", "steps", "failures", "reason", "device")
     settings = {}
     if "recipe" in record:
         settings = {path: str(value) for path, value in paths(recipe_from_json(record["recipe"])).items()}

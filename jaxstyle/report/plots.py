@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -15,6 +17,7 @@ from jaxstyle.report.data import SweepRecord
 from jaxstyle.sweeps.folder import STOPPED
 
 MANY = 14
+DASHES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (1, 3)), (0, (6, 2, 1, 2, 1, 2)), (0, (8, 4)))
 
 
 def colours(count: int) -> list[tuple[float, float, float, float]]:
@@ -37,6 +40,31 @@ def loss_curves(sweep: SweepRecord) -> Figure:
     axes.set(xlabel="step", ylabel="total loss", yscale="log" if lanes and positive else "linear")
     axes.grid(alpha=0.25)
     if 0 < len(lanes) <= MANY:
+        figure.legend(loc="outside right upper", fontsize=8, frameon=False)
+    return figure
+
+
+def part_curves(sweep: SweepRecord) -> Figure:
+    """Total loss and its weighted parts after every step in one plot: a colour for each lane, a dash for each
+    part; logarithmic, without what is not above 0. Of many lanes the first `MANY`."""
+    figure = Figure(figsize=(9, 5), layout="constrained", dpi=130)
+    axes = figure.subplots()
+    lanes = [lane for lane in sweep.lanes if lane.metrics][:MANY]
+    names = list(dict.fromkeys(name for lane in lanes for name in lane.metrics[0]
+                               if name not in ("step", "seconds")))
+    for lane, colour in zip(lanes, colours(len(lanes))):
+        for name in lane.metrics[0].keys() & set(names):
+            rows = [(row["step"], row[name]) for row in lane.metrics if (row[name] or 0) > 0]
+            if rows:
+                axes.plot(*zip(*rows), color=colour, lw=1.8 if name == "total" else 1.2,
+                          ls=DASHES[names.index(name) % len(DASHES)])
+    for name, dash in zip(names, itertools.cycle(DASHES)):
+        axes.plot([], [], color="#555555", ls=dash, label=name)
+    for lane, colour in zip(lanes, colours(len(lanes)) if len(lanes) > 1 else ()):
+        axes.plot([], [], color=colour, label=lane.name, lw=3)
+    axes.set(xlabel="step", ylabel="loss, weighted as it counts", yscale="log" if lanes else "linear")
+    axes.grid(alpha=0.25)
+    if names:
         figure.legend(loc="outside right upper", fontsize=8, frameon=False)
     return figure
 

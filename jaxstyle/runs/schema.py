@@ -83,6 +83,7 @@ class LaneManifest(Manifest):
     parts: NotRequired[dict[Short, Number]]
     distances: NotRequired[dict[Short, Number]]
     distortion: NotRequired[Number]
+    repetition: NotRequired[Number]
     judge: NotRequired[Network]
     reason: NotRequired[Short]
 

@@ -13,6 +13,8 @@ from jaxstyle.pytrees import pytree, static
 from jaxstyle.solvers.first_order import scale_of_first_step
 from jaxstyle.solvers.iterate import Box, Fun, Iterate, clipped, evaluate, select
 
+LEAST_COSINE = 1e-8
+
 
 @pytree
 class Memory:
@@ -114,9 +116,13 @@ def inverse_hessian_product(memory: Memory, grad: Array) -> Array:
 
 
 def remember(memory: Memory, step: Array, change: Array, good: Array) -> Memory:
-    """Memory with one more pair, the oldest dropped, if the step was good and its curvature is positive."""
+    """Memory with one more pair, the oldest dropped, if the step was good and its curvature is positive.
+
+    Positive is meant as an angle, yᵀs > `LEAST_COSINE` |s| |y|, so that it does not matter by what the loss
+    is multiplied.
+    """
     curvature, square = jnp.vdot(step, change), jnp.vdot(change, change)
-    keep = good & (curvature > 1e-10 * square)
+    keep = good & (curvature > LEAST_COSINE * jnp.linalg.norm(step) * jnp.sqrt(square))
     row = memory.count % memory.rho.shape[0]
     put = jax.tree.map(
         lambda ring, new: ring.at[row].set(jnp.where(keep, new, ring[row])),

@@ -18,6 +18,7 @@ from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.images.files import save
 from jaxstyle.metrics.distances import measured
 from jaxstyle.metrics.distortion import distortion
+from jaxstyle.metrics.repetition import measured_repetition
 from jaxstyle.ops.resize import resize_to
 from jaxstyle.pytrees import stack
 from jaxstyle.references import References
@@ -272,6 +273,9 @@ def outcome_of(run: Running, at: Lanes, i: int, judge: Weights) -> tuple[dict[st
         if (photo := run.references.content) is not None:
             height, width, _ = image.shape
             outcome["distortion"] = float(distortion(image, resize_to(photo, height, width)))
+        again = measured_repetition(judge, run.references, run.lane.recipe, image, at.stage)
+        if again is not None:
+            outcome["repetition"] = again
     return outcome, image
 
 

@@ -10,11 +10,13 @@ import numpy as np
 
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.losses import Neighbours, Patches, TotalVariation
 from jaxstyle.metrics.strength import measure_balance, roles, with_strength
-from jaxstyle.pytrees import replace
+from jaxstyle.pytrees import get, replace
 from jaxstyle.references import References
 from jaxstyle.runs.replay import recipe_from_json
 from jaxstyle.sweeps.plan import Lane
+from jaxstyle.transfer.recipe import Recipe
 
 LAYER_SPREAD = 0.8
 
@@ -42,15 +44,17 @@ class Tuning:
 def candidates(weights: Weights, references: References, tuning: Tuning) -> list[Lane]:
     """Lanes with strengths spread evenly over 0.1 … 0.9 and layer weights scattered around the recipe's.
 
-    Each style layer's weight is multiplied by a log-normal factor (σ = 0.8), the sum kept; every fourth
-    candidate keeps the recipe's own.
+    Each style layer's weight is multiplied by a log-normal factor (σ = 0.8), the sum kept; so are γ of terms
+    that match by maps, and weights of total variation (each by its own). Every fourth candidate keeps the
+    recipe's own.
 
     Raises:
       JaxstyleError: a recipe that has nothing to balance.
     """
     lane, count = tuning.lane, tuning.candidates
     balance = measure_balance(weights, references, lane.recipe)
-    rng = np.random.default_rng(tuning.seed)
+    rng, more = np.random.default_rng(tuning.seed), np.random.default_rng((tuning.seed, 1))
+    others = other_weights(lane.recipe, bool(lane.files.content_map))
     made = []
     for i, strength in enumerate(np.linspace(0.1, 0.9, count)):
         recipe = with_strength(lane.recipe, balance, float(strength))
@@ -64,9 +68,25 @@ def candidates(weights: Weights, references: References, tuning: Tuning) -> list
                     new *= old.sum() / new.sum()
                     recipe = replace(recipe, {f"terms.{name}.layer_weights": tuple(map(float, new))})
                     scattered = " ".join(f"{weight:.2g}" for weight in new)
-        made.append(Lane(labels={**labels, "layer weights": scattered}, recipe=recipe, files=lane.files,
-                         weights=lane.weights))
+        labels["layer weights"] = scattered
+        for path, factor in zip(others, more.lognormal(0, LAYER_SPREAD, len(others))):
+            value = float(get(recipe, path)) * (float(factor) if i % 4 else 1.0)
+            recipe = replace(recipe, {path: value})
+            labels[path.removeprefix("terms.")] = f"{value:.3g}"
+        made.append(Lane(labels=labels, recipe=recipe, files=lane.files, weights=lane.weights))
     return made
+
+
+def other_weights(recipe: Recipe, guided: bool) -> list[str]:
+    """Paths of the numbers of a recipe, besides those of style and content, that a search varies: how much
+    maps count in matching, if there are maps, and how smooth the result is."""
+    found = []
+    for name, term in recipe.terms.items():
+        if isinstance(term, Patches | Neighbours) and guided:
+            found.append(f"terms.{name}.gamma")
+        if isinstance(term, TotalVariation):
+            found.append(f"terms.{name}.weight")
+    return found
 
 
 def chosen_settings(record: Mapping[str, Any]) -> dict[str, str]:
@@ -78,4 +98,6 @@ def chosen_settings(record: Mapping[str, Any]) -> dict[str, str]:
         layer_weights = getattr(term, "layer_weights", ())
         if len(layer_weights) > 1:
             chosen[f"terms.{name}.layer_weights"] = ",".join(f"{weight:.3g}" for weight in layer_weights)
+    for path in other_weights(recipe, bool(record["references"].get("content_map"))):
+        chosen[path] = f"{float(get(recipe, path)):.4g}"
     return chosen

@@ -16,7 +16,7 @@ from jax import Array
 
 from jaxstyle.errors import JaxstyleError, one_of
 from jaxstyle.images.masks import class_masks
-from jaxstyle.losses import Gram
+from jaxstyle.losses import Gram, Neighbours
 from jaxstyle.losses.guided import GuidedGram
 from jaxstyle.ops.colors import spaces as color
 from jaxstyle.ops.local_affine import guided_filter
@@ -242,3 +242,18 @@ def _finished(image: Array, references: References, regions: tuple[Array, ...], 
         painted = resize_to(painted, image.shape[0], image.shape[1], "linear")[..., None]
         image = painted * image + (1 - painted) * photo
     return jnp.clip(image, 0, 1)
+
+
+def as_one_style(recipe: Recipe, shares: tuple[float, ...] = ()) -> Recipe:
+    """The recipe for many paintings that are one style (an author's, a movement's).
+
+    Neighbours are sought in all paintings together (patches always are); where paintings are blended, as Gram
+    matrices and colours are, they count by `shares`, equally if there are none.
+    """
+    changes: dict[str, Any] = {}
+    for name, term in recipe.terms.items():
+        if isinstance(term, Neighbours):
+            changes[f"terms.{name}.pooled"] = True
+        if hasattr(term, "blend"):
+            changes[f"terms.{name}.blend"] = shares
+    return replace(recipe, changes)

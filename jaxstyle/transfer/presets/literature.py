@@ -8,7 +8,7 @@ ratio.
 from __future__ import annotations
 
 from jaxstyle.losses import Content, Gram, Neighbours, RelaxedTransport, SelfSimilarity, TotalVariation
-from jaxstyle.solvers import Adam, ArmijoLbfgs, RMSprop
+from jaxstyle.solvers import Adam, ArmijoLbfgs, RMSprop, ScipyLbfgsb
 from jaxstyle.transfer.canvas import LaplacianPyramid
 from jaxstyle.transfer.recipe import PIXEL_RANGE, Recipe, Stage, Start
 from jaxstyle.weights.scales import OXFORD
@@ -131,4 +131,76 @@ Deviations: Gram matrices relative to their target instead of the Wasserstein-2 
 covariances, with layer weights scaled to 1 at the first; first-order differences instead of the nine-point
 total variation; the best image is the result, not a running average; replicate padding on every layer, not
 on conv1_1 only; the optimiser starts afresh at each scale.
+"""
+
+DEEP_STYLE = Recipe(
+    terms={
+        "content": Content(weight=2.0, normalization="paper"),
+        "style": Gram(weight=1e3, layer_weights=(0.2,) * 5, normalization="paper"),
+    },
+    solver=ArmijoLbfgs(box=PIXEL_RANGE),
+    start=Start(noise=1.0),
+    stages=(Stage(size=512, steps=500),),
+    pooling="max",
+    made_for=OXFORD,
+)
+"""The course report "Deep Style", its baseline: content Σ(F − P)² (without Gatys' ½, hence a weight of 2 on
+½Σ), style weights .20 for each of five layers, α/β = 1e-3, VGG-19 normalised as Gatys et al. did, white
+noise, L-BFGS.
+
+It contradicts itself: its algorithm writes α·style + β·content with α/β = 1e-3, its study of the trade-off
+takes α as the content's, as Gatys does; here α is the content's. And where filters have a mean activation
+of 1, the sum of the content outweighs 1e3 times these Gram losses by far: to the letter no style would show
+(at 64 pixels, 60 steps on vgg19-slim, which is so normalised, the style's loss went from 1.4e3 to 1.3e3
+while the content's went from 4.7e4 to 2.4e2). Its figures show style, so the weights are at the scale of
+Oxford's features here, whose losses balance at 1e-3; `made_for` none gives the letter. It leaves open:
+image size and steps (512 and 500 are ours; it shows 100, 200 and 500), the pooling of its baseline
+(maximum, as VGG-19 was trained), the kind of noise (uniform in [0, 1]), the line search.
+
+Deviations: a Gram matrix is divided by its own number of positions; pixels stay in range.
+"""
+
+IMPROVED_ARTISTIC = Recipe(
+    terms={
+        "content": Content(weight=10 / 4, normalization="mean"),
+        "style": Gram(weight=40.0, layer_weights=(0.2,) * 5, normalization="paper"),
+    },
+    solver=Adam(learning_rate=2 / 255, box=PIXEL_RANGE),
+    start=Start(noise=0.6, deviation=20 / 255),
+    stages=(Stage(size=400, steps=200),),
+    pooling="max",
+    made_for=OXFORD,
+)
+"""The course report "Improved Artistic Images": 10 · Σ(a_C − a_G)²/(4HWC) at conv4_2 (hence 10/4 on the
+mean), 40 · Σ(G_S − G_G)²/(4C²(HW)²) with .2 for each of five layers, Adam at 2.0 in 0 … 255, 200 steps on
+400 × 300 pixels, from the photo under noise.
+
+It contradicts itself: the text says normalised VGG with maximum pooling, the program loads Oxford's own file;
+here the file's scale and the text's pooling. It prints after the update, so its "iteration 0" is one step. It
+leaves open: the weights 10 and 40, which its log implies, the shares of the layers, and its noise (a share of
+0.6, ±20 in 0 … 255, are those of the program that it starts from).
+
+Deviations: the noise surrounds mid-grey, not ImageNet's mean colour; pixels stay in range at every step
+(there they are clipped when the picture is written).
+"""
+
+GATYS_SCIPY = Recipe(
+    terms={
+        "content": Content(weight=1.0, normalization="paper"),
+        "style": Gram(weight=1e3, layer_weights=(0.2,) * 5, normalization="paper"),
+    },
+    solver=ScipyLbfgsb(lower=0.0, upper=1.0),
+    start=Start(noise=1.0),
+    stages=(Stage(size=512, steps=500),),
+    pooling="average",
+    made_for=OXFORD,
+)
+"""Gatys' system as the course paper on semantic transfer runs it: white noise and SciPy's L-BFGS-B, ½Σ(F −
+P)², E_l, α/β = 1e-3.
+
+It observes that conv1_1 dominates the style loss, and asks for more weight on conv3_1 and conv5_1
+(experiments/layer_weights.py). It leaves open: size, steps (a step is an iteration of SciPy's here, of one
+evaluation or more), the box, pooling (average, as Gatys), the history (SciPy's 10).
+
+Deviations: those of `GATYS_2015`.
 """

@@ -6,8 +6,11 @@ from jaxstyle.errors import one_of
 from jaxstyle.transfer.presets.controls import DREAM, DREAM_STYLE, PHOTO
 from jaxstyle.transfer.presets.literature import (
     CROWSON,
+    DEEP_STYLE,
     GATYS_2015,
     GATYS_NOTEBOOK,
+    GATYS_SCIPY,
+    IMPROVED_ARTISTIC,
     NEAREST_NEIGHBOURS,
     NEURAL_STYLE,
     STROTSS,
@@ -27,6 +30,9 @@ def catalogue() -> dict[str, tuple[Recipe, str]]:
         "strotss": (STROTSS, "Kolkin 2019: relaxed optimal transport and self-similarity"),
         "gatys-2015": (GATYS_2015, "the paper: from noise, average pooling, one size"),
         "gatys-notebook": (GATYS_NOTEBOOK, "Gatys' PyTorch notebook: from the photo, max pooling"),
+        "gatys-scipy": (GATYS_SCIPY, "the paper's losses with SciPy's L-BFGS-B, as a course paper runs them"),
+        "deep-style": (DEEP_STYLE, "a course report's baseline: from noise, content without ½"),
+        "improved-artistic": (IMPROVED_ARTISTIC, "a course report: Adam at 2.0, from the photo under noise"),
         "neural-style": (NEURAL_STYLE, "Johnson's Torch program: from mid-grey, 1000 steps"),
         "patches": (PATCHES, "ours: patches of the painting, steered by maps if there are any"),
         "doodle": (DOODLE, "ours: a painting laid out anew by a map, without a photo (`jaxstyle doodle`)"),
