@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -13,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxstyle.cli.main import main
+from jaxstyle.cli.main import COMMANDS, main
+from jaxstyle.cli.stylize import Stylize
 from jaxstyle.images.files import load, save
 from jaxstyle.runs.replay import read_manifest
 from jaxstyle.weights.store import write_weights
@@ -176,12 +178,21 @@ def test_replaying_a_picture_without_manifest(place, capsys):
     assert "manifest" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [["stylize"], ["replay"], ["recipes"], ["weights"]])
-def test_help(command, capsys):
+@pytest.mark.parametrize("command", [*([name] for name in COMMANDS), ["maps", "auto"], ["weights", "fetch"]],
+                         ids=" ".join)
+def test_help_fits_the_terminal_and_says_what_happens_by_default(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "72")
     with pytest.raises(SystemExit) as end:
         main([*command, "--help"])
-    assert end.value.code == 0
-    assert "usage: jaxstyle" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert end.value.code == 0 and lines[0].startswith("usage: jaxstyle")
+    assert max(map(len, lines[1:])) <= 72
+    assert not [line for line in lines if "None" in line or "│" in line]
+    if command == ["stylize"]:
+        flags = {line.split()[0] for line in lines if line.startswith("  -")}
+        options = {f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(Stylize)} - {
+            "--content", "--styles", "--output"}
+        assert flags >= options | {"-o", "--style-weight", "--solver", "--precision", "--rows"}
 
 
 def test_recipes_lists_names_and_settings(capsys):

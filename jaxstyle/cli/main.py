@@ -44,6 +44,7 @@ INTERRUPTED = 130
 # Fields that several flags fill, one file each time.
 FLAGS = {"styles": "style", "style_maps": "style_map", "regions": "region", "style_regions": "style_mask"}
 # Commands whose own options are named like fields of a recipe.
+PAINTING = frozenset({"stylize", "doodle", "sweep", "tune"})  # their help says what a recipe's settings are
 WITHOUT_RECIPE = frozenset({"weights", "apply", "models", "export", "vote"})
 
 
@@ -110,7 +111,7 @@ def run(name: str, arguments: Sequence[str]) -> int:
 
     from jaxstyle.cli.console.notes import said
     from jaxstyle.cli.console.terminal import parse, terminal
-    from jaxstyle.cli.running.arguments import ROOTS, setting_names, split_overrides
+    from jaxstyle.cli.running.arguments import ROOTS, setting_names, settings_help, split_overrides
     from jaxstyle.transfer.platform import use_compilation_cache
 
     module, _, kind = COMMANDS[name][0].partition(".")
@@ -119,7 +120,8 @@ def run(name: str, arguments: Sequence[str]) -> int:
     rest, settings = (list(arguments), {}) if name in WITHOUT_RECIPE else split_overrides(
         arguments, getattr(found, "FIELDS", ROOTS))
     command = parse(getattr(found, kind), f"jaxstyle {name}", rest,
-                    () if name in WITHOUT_RECIPE else setting_names(), config=(FlagCreatePairsOff,))
+                    () if name in WITHOUT_RECIPE else setting_names(),
+                    about=settings_help() if name in PAINTING else "", config=(FlagCreatePairsOff,))
     use_compilation_cache()
     console = terminal()
     with said(console), last_words(lambda: console.print("interrupted; nothing was written")):

@@ -50,8 +50,8 @@ from jaxstyle.weights.store import best_available, load_weights
 class Stylize:
     """Paint a photo in the style of one or more paintings.
 
-    Every field of the recipe can be set too, e.g. --terms.style.weight 1e4 for more style, --solver Adam, or
-    --precision bfloat16 to compute faster and coarser; `jaxstyle recipes NAME` lists them all. Ctrl-C stops
+    Every field of the recipe can be set too, e.g. --style-weight 6 for more of the painting, --solver Adam,
+    or --precision bfloat16 to compute faster and coarser; `jaxstyle recipes NAME` lists them all. Ctrl-C stops
     early and saves the best image so far.
     """
 
@@ -69,11 +69,12 @@ class Stylize:
     recipe: Annotated[str, arg(metavar="NAME")] = "default"
     """What to do; `jaxstyle recipes` lists the names."""
     size: Annotated[int | None, arg(metavar="PIXELS")] = None
-    """Longer side of the result; the recipe's own if not given."""
+    """Longer side of the result; the recipe's own if not given (512 for most)."""
     steps: Annotated[int | None, arg(metavar="N")] = None
-    """Solver steps in all; the recipe's own if not given."""
+    """Solver steps in all; the recipe's own if not given (160 for the default)."""
     weights: Annotated[str | None, arg(metavar="NAME")] = None
-    """Network to look through: a name from `jaxstyle weights list`, or a .safetensors file."""
+    """Network to look through: a name from `jaxstyle weights list`, or a .safetensors file. The
+    best VGG-19 that is here, if not given."""
     seed: Annotated[int | None, arg(metavar="N")] = None
     """Seed of the noise; the recipe's own if not given."""
     start: Annotated[Path | None, arg(metavar="IMAGE")] = None

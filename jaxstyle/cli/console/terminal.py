@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from jaxstyle.cli.console.help import page
 from jaxstyle.errors import JaxstyleError, printable
 
 WIDE = "240"
@@ -39,8 +41,12 @@ def terminal() -> Terminal:
     return Terminal(stderr=True)
 
 
-def parse(kind: Any, prog: str, arguments: Sequence[str], more: Sequence[str] = (), **options: Any) -> Any:
-    """The arguments of a command as its dataclass; `more` are options beside its own, for near misses.
+def parse(kind: Any, prog: str, arguments: Sequence[str], more: Sequence[str] = (), *, about: str = "",
+          **options: Any) -> Any:
+    """The arguments of a command as its dataclass.
+
+    Args:
+      more: options beside its own, for near misses; about: what the help says of them.
 
     Raises:
       JaxstyleError: they make no sense, in one line with what may have been meant.
@@ -48,12 +54,14 @@ def parse(kind: Any, prog: str, arguments: Sequence[str], more: Sequence[str] = 
     """
     import tyro
 
-    said = io.StringIO()
+    said, boxes = io.StringIO(), io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     try:
-        with contextlib.redirect_stderr(said), _columns():
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(boxes), _columns():
             return tyro.cli(kind, prog=prog, args=list(arguments), **options)
     except SystemExit as end:
         if not end.code:
+            boxes.seek(0)
+            sys.stdout.write(page(boxes.read()) + about)
             raise
         name = " ".join([prog, *_subcommand(arguments)])
         said_so = _sentence(said.getvalue(), more)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shutil
 from collections.abc import Collection, Sequence
+from typing import Any
 
+from jaxstyle.cli.console.help import WIDEST, entry
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.solvers import SOLVERS
+from jaxstyle.transfer.presets import DEFAULT
 from jaxstyle.transfer.recipe import Recipe
 
 Settings = dict[str, str]
@@ -49,3 +54,23 @@ def split_overrides(arguments: Sequence[str], roots: Collection[str] = ROOTS
 def setting_names() -> list[str]:
     """Options that are settings of a recipe, for near misses."""
     return [f"--{name.replace('_', '-')}" for name in (*SHORT, *sorted(ROOTS - FLAGS - {"terms", "stages"}))]
+
+
+def settings_help() -> str:
+    """What the help of a command with a recipe says of the recipe's settings."""
+    terms: Any = DEFAULT.terms
+    names = ", ".join(sorted(kind.__name__ for kind in SOLVERS))
+    meant = {"style": "How much large texture counts", "content": "How much the photo counts",
+             "tv": "How smooth the result is"}
+    weights = [(f"--{name}-weight X", f"{text} ({terms[name].weight:g} in the default recipe)")
+               for name, text in meant.items()]
+    entries = [
+        *weights,
+        ("--solver NAME", f"{names} ({type(DEFAULT.solver).__name__} in the default recipe)"),
+        ("--precision NAME", "float32, or bfloat16: faster and coarser (float32)"),
+        ("--rows N", "Rows of the image at a time, for less memory (all, or what --max-memory asks for)"),
+        ("--PATH VALUE", "Any field that `jaxstyle recipes NAME` shows, such as --terms.style.layers"),
+    ]
+    width = min(shutil.get_terminal_size().columns, WIDEST)
+    lines = [line for name, text in entries for line in entry(name, text, width)]
+    return "\n".join(["", "settings of the recipe:", *lines, ""])
