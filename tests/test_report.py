@@ -14,7 +14,7 @@ from jaxstyle import JaxstyleError, save
 from jaxstyle.metrics.pareto import knee, pareto_front
 from jaxstyle.pytrees import to_json
 from jaxstyle.report.data import read_sweep
-from jaxstyle.report.page import page, write_report
+from jaxstyle.report.page import page, page_data, write_report
 from jaxstyle.report.plots import loss_curves, part_curves
 from jaxstyle.report.sheet import contact_sheet, fitted_text, font, grid_of
 from jaxstyle.runs.manifest import FORMAT as RUN
@@ -147,6 +147,22 @@ def test_plots_show_every_lane(tmp_path):
     axes = loss_curves(read_sweep(made_sweep(tmp_path / "run"))).axes[0]
     assert [line.get_ydata()[-1] for line in axes.lines] == list(LOSSES.values())
     assert axes.get_yscale() == "log"
+
+
+def test_losses_of_different_objectives_share_no_axis(tmp_path):
+    folder = made_sweep(tmp_path / "run")
+    assert read_sweep(folder).one_objective()
+    (axes,) = loss_curves(read_sweep(folder)).axes
+    assert axes.get_ylabel() == "total loss" and axes.lines[0].get_ydata()[0] == 15
+    path = lane_folder(folder, 2) / "manifest.json"
+    record = read_json(path)
+    record["recipe"]["terms"]["style"]["weight"] *= 2
+    write_json(path, record)
+    sweep = read_sweep(folder)
+    assert not sweep.one_objective() and page_data(sweep, embed=False)["one_objective"] is False
+    (axes,) = loss_curves(sweep).axes
+    assert "objectives differ" in axes.get_ylabel()
+    np.testing.assert_allclose([line.get_ydata()[0] for line in axes.lines], 1)
 
 
 def test_a_folder_without_a_sweep(tmp_path):

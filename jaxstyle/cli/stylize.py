@@ -51,8 +51,8 @@ class Stylize:
     """Paint a photo in the style of one or more paintings.
 
     Every field of the recipe can be set too, e.g. --style-weight 6 for more of the painting, --solver Adam,
-    or --precision bfloat16 to compute faster and coarser; `jaxstyle recipes NAME` lists them all. Ctrl-C stops
-    early and saves the best image so far.
+    or --precision bfloat16 to compute faster and coarser; `jaxstyle recipes NAME` lists them all. Ctrl-C
+    stops early and saves the best image so far.
     """
 
     content: Annotated[Path, Positional, arg(metavar="PHOTO")]

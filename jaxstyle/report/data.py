@@ -95,6 +95,12 @@ class SweepRecord:
         """The networks that measured distances, each once."""
         return sorted({lane.judge for lane in self.lanes if lane.measured})
 
+    def one_objective(self) -> bool:
+        """Whether all lanes minimise the same thing: the same terms and weights, network and pictures. Losses
+        of different objectives cannot be read off one axis."""
+        return len({repr((lane.pair, lane.manifest["weights"], lane.manifest["recipe"].get("terms")))
+                    for lane in self.lanes if "recipe" in lane.manifest}) <= 1
+
     def measured_by(self) -> str:
         """By which network distances were measured, as a sentence."""
         judges = self.judges()

@@ -77,7 +77,7 @@ def page_data(sweep: SweepRecord, embed: bool) -> dict[str, Any]:
         "versions": plan["versions"], "status": plan["status"], "varied": plan.get("varied", []),
         "references": references_data(sweep), "fronts": [front for front, _ in fronts],
         "knees": [knee for _, knee in fronts if knee is not None],
-        "measured_by": sweep.measured_by(),
+        "measured_by": sweep.measured_by(), "one_objective": sweep.one_objective(),
         "lanes": [lane_data(sweep, lane, embed) for lane in sweep.lanes],
     }
 

@@ -28,16 +28,20 @@ def colours(count: int) -> list[tuple[float, float, float, float]]:
 
 
 def loss_curves(sweep: SweepRecord) -> Figure:
-    """Total loss after every step, one line per lane, logarithmic where all are positive."""
+    """Total loss after every step, one line per lane, logarithmic where all are positive; as a share of the
+    loss at the start where lanes minimise different things."""
     figure = Figure(figsize=(9, 5), layout="constrained", dpi=130)
     axes = figure.subplots()
     lanes = [lane for lane in sweep.lanes if lane.metrics]
     positive = True
     for lane, colour in zip(lanes, colours(len(lanes))):
         values = [row["total"] if row["total"] is not None else math.nan for row in lane.metrics]
+        if not sweep.one_objective():
+            values = [value / (values[0] or math.nan) for value in values]
         positive &= all(value > 0 for value in values if not math.isnan(value))
         axes.plot([row["step"] for row in lane.metrics], values, color=colour, label=lane.name, lw=1.4)
-    axes.set(xlabel="step", ylabel="total loss", yscale="log" if lanes and positive else "linear")
+    unit = "total loss" if sweep.one_objective() else "total loss / loss at the start (objectives differ)"
+    axes.set(xlabel="step", ylabel=unit, yscale="log" if lanes and positive else "linear")
     axes.grid(alpha=0.25)
     if 0 < len(lanes) <= MANY:
         figure.legend(loc="outside right upper", fontsize=8, frameon=False)
