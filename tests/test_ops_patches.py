@@ -56,6 +56,15 @@ def test_equal_patches_and_empty_ones_match_alike_in_both_forms(x64):
     assert np.all(np.isfinite(actual[1]))
 
 
+@pytest.mark.parametrize("module", [reference, patches])
+def test_matches_in_float32_are_those_of_the_definition_in_float64(module):
+    x, style = normal(12, 10, 16, dtype="float32"), normal(9, 14, 16, seed=7, dtype="float32")
+    index, score = numpy_matches(np.asarray(x, np.float64), np.asarray(style, np.float64), 3)
+    found = module.nearest_patches(x, style, 3)
+    np.testing.assert_allclose(found[1], score, rtol=2e-5)
+    np.testing.assert_array_equal(found[0], index)  # the two best differ by more than float32 rounds
+
+
 def test_matching_in_bfloat16_finds_nearly_best_patches_and_has_no_gradient():
     x, style = normal(9, 9, 64, dtype="float32"), normal(9, 9, 64, seed=4, dtype="float32")
     exact, rough = (patches.nearest_patches(x, style, 3, p) for p in ("float32", "bfloat16"))
