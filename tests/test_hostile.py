@@ -19,6 +19,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import scipy.io
 from tiny import tiny_recipe, tiny_weights, write_inputs
 
 from jaxstyle.atomic import write_whole
@@ -223,6 +224,17 @@ def test_archives_are_not_unpacked_beyond_a_network(tmp_path):
         with pytest.raises(JaxstyleError, match="without any layer"):
             read_source(tmp_path / name)
         assert time.monotonic() - began < 20
+
+
+def test_variables_of_matlab_are_measured_before_they_are_unpacked(tmp_path, monkeypatch):
+    scipy.io.savemat(tmp_path / "bomb.mat", {"layers": np.zeros((400, 400))}, do_compression=True)
+    assert (tmp_path / "bomb.mat").stat().st_size < 4000
+    with pytest.raises(JaxstyleError, match="a matconvnet file without any layer"):
+        read_source(tmp_path / "bomb.mat")  # small enough to look at, and no network
+    monkeypatch.setattr("jaxstyle.weights.formats.matconvnet.MOST_BYTES", 100_000)
+    monkeypatch.setattr("scipy.io.loadmat", None)
+    with pytest.raises(JaxstyleError, match="unpacks to more than any network here"):
+        read_source(tmp_path / "bomb.mat")
 
 
 def test_a_file_that_appeared_meanwhile_is_not_replaced(tmp_path, monkeypatch):
