@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 
-def lanes(inputs: str, steps: int = 60):
+def lanes(inputs: str, steps: int = 24):
     from tiny import tiny_recipe
 
     from jaxstyle import replace
