@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 from matplotlib import cbook
+from PIL import Image, ImageDraw
 from tyro.conf import arg
 
 from jaxstyle import JaxstyleError, load, recipes, replace, save
@@ -35,6 +36,10 @@ from jaxstyle.weights.store import best_available, load_weights
 
 QUICK_SIZE, QUICK_STEPS, QUICK_NOISE = 96, 60, 0.3
 LOG_SECONDS = 10.0
+# The outline of the demo's sitter, in shares of width and height.
+SITTER = ((0, 1), (0.04, 0.78), (0.1, 0.66), (0.25, 0.59), (0.38, 0.53), (0.33, 0.45), (0.3, 0.34),
+          (0.27, 0.24), (0.28, 0.13), (0.42, 0.03), (0.6, 0.05), (0.72, 0.14), (0.73, 0.3), (0.7, 0.42),
+          (0.64, 0.5), (0.68, 0.55), (0.88, 0.63), (0.98, 0.7), (1, 1))
 
 
 @dataclass(frozen=True)
@@ -149,7 +154,7 @@ def follow(sweep: Iterable[Progress]) -> None:
 
 
 def with_demo(setup: Setup) -> Setup:
-    """The setup with the pictures of the demo where none are given.
+    """The setup with the pictures of the demo, and maps of them, where none are given.
 
     Raises:
       JaxstyleError: a photo without a painting, or the other way round.
@@ -164,11 +169,30 @@ def with_demo(setup: Setup) -> Setup:
     photo, paintings = folder / "photo.jpg", (folder / "painting.png", folder / "painting2.png")
     if not photo.exists():
         shutil.copy(str(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)), photo)
-    paint = runpy.run_path(str(Path(__file__).parent.parent / "scripts" / "draw_painting.py"))["paint"]
+    drawing = runpy.run_path(str(Path(__file__).parent.parent / "scripts" / "draw_painting.py"))
     for path, seed in zip(paintings, (7, 8)):
         if not path.exists():
-            paint(512, seed).save(path)
-    return dataclasses.replace(setup, content=photo, style=paintings)
+            drawing["paint"](512, seed).save(path)
+    maps = setup.content_map or folder / "photo_map.png", setup.style_map or folder / "painting_map.png"
+    if not setup.content_map:
+        write_mask(maps[0], sitter(photo))
+    if not setup.style_map:
+        write_mask(maps[1], drawing["lights"](512, 7))
+    return dataclasses.replace(setup, content=photo, style=paintings, content_map=maps[0], style_map=maps[1])
+
+
+def sitter(photo: Path) -> np.ndarray:
+    """Where the sitter of the demo's photo is, `[H, W]`, drawn by hand."""
+    with Image.open(photo) as image:
+        mask = Image.new("1", image.size)
+    points = [(x * mask.width, y * mask.height) for x, y in SITTER]
+    ImageDraw.Draw(mask).polygon(points, fill=1)
+    return np.asarray(mask)
+
+
+def write_mask(path: Path, mask: np.ndarray) -> None:
+    """A map of two labels: yellow in the mask, blue around it."""
+    save(path, np.where(mask[..., None], (1.0, 0.8, 0.0), (0.0, 0.2, 0.8)).astype(np.float32))
 
 
 def unwrapped(text: str) -> str:

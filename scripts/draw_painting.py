@@ -58,6 +58,11 @@ def paint(size: int, seed: int) -> Image.Image:
     return picture.resize((size, size), Image.Resampling.LANCZOS).filter(ImageFilter.UnsharpMask(1, 60))
 
 
+def lights(size: int, seed: int) -> np.ndarray:
+    """Where the lights of the painting of that seed are, `[size, size]`."""
+    return swirls(size, np.random.default_rng(seed))[1] > 0.3
+
+
 def main() -> None:
     """Paint and save."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
