@@ -42,7 +42,6 @@ def result(weights, references, recipe):
     return deque(stylize_iter(weights, references, recipe), maxlen=1)[0].image
 
 
-@pytest.mark.xfail(reason="not seen to hold for the new default recipe yet", strict=False)
 def test_strength_is_what_it_says():
     weights, references, recipe = tiny_weights(), smooth_references(), base()
     balance = measure_balance(weights, references, recipe)
