@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import settings
+from tiny import fast_to_compile
 
 from jaxstyle.backbones import VGG
 from jaxstyle.backbones.perceptual import Weights, random_weights
@@ -31,6 +32,12 @@ SLOW = frozenset({
     "test_fast_apply", "test_fast_train", "test_video", "test_video_cli", "test_ports",
 })
 """Files that `scripts/test --quick` leaves out: they compile whole searches, or start other processes."""
+PLAIN = frozenset({
+    "test_stylize", "test_cli", "test_resume", "test_losses", "test_losses_neighbours",
+    "test_losses_transport", "test_canvas", "test_hostile", "test_vote", "test_repetition",
+})
+"""Files whose programs are made of plain operations, which compile faster; that the fast ones equal them is a
+matter of `test_ops*`."""
 
 
 def pytest_collection_modifyitems(items):
@@ -70,6 +77,16 @@ def forget_programs():
     and then it crashes."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plain_in_some_files(request):
+    """See `PLAIN`."""
+    if request.path.stem in PLAIN:
+        with fast_to_compile():
+            yield
+    else:
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -64,7 +64,7 @@ def test_a_damaged_state_gives_way_to_the_one_before(tmp_path, harm):
 def test_a_state_of_no_use_is_none_and_another_version_is_refused(tmp_path, monkeypatch):
     save_checkpoint(tmp_path, 1, STATE, {})
     assert restore_checkpoint(tmp_path, lambda about: None) is None
-    monkeypatch.setattr(checkpoints, "FORMAT", "jaxstyle-checkpoint-2")
+    monkeypatch.setattr(checkpoints, "FORMAT", "jaxstyle-checkpoint-3")
     with pytest.raises(JaxstyleError, match="another version of jaxstyle"):
         restore_checkpoint(tmp_path, like)
 

@@ -353,7 +353,7 @@ def test_command_line(inputs, tmp_path, monkeypatch, capfd):
     assert len(list(out.glob("lanes/*/image.png"))) == 8
     assert len(list(out.glob("lanes/*/step-00002.png"))) == 8
     assert {p.name for p in out.glob("*.*")} == {"manifest.json", "report.html", "contact-sheet.png",
-                                                 "loss-curves.png", "distances.png"}
+                                                 "loss-curves.png", "loss-parts.png", "distances.png"}
     record = read_json(out / "lanes" / "0005" / "manifest.json")
     assert record["labels"] == {"photo": "photo2", "style.weight": "1", "seed": "1"}
     assert record["recipe"]["solver"]["type"] == "ArmijoLbfgs"

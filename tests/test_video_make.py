@@ -16,7 +16,10 @@ from jaxstyle.video.estimate import flow_source
 from jaxstyle.video.files.frames import Selection, open_source
 from jaxstyle.video.make import Job, make, read_recorded
 
-MANIFEST = {"format": files.FORMAT, "video": {"even": True}}
+ENTRY = {"path": "clip.mp4", "sha256": "0" * 64}
+MANIFEST = {"format": files.FORMAT, "model": ENTRY, "video": {
+    "source": ENTRY, "start": "0", "end": None, "every": 1, "rate": "24", "size": None, "flow": None,
+    "even": True}}
 
 
 def job_for(place: Path, output: str, paint) -> Job:

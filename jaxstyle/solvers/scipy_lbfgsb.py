@@ -83,7 +83,8 @@ class ScipyLbfgsb:
 
         def call(at: Iterate, work: Workspace) -> tuple[Array, Array, Workspace]:
             grad, _ = ravel_pytree(at.grad)
-            told = bits(jnp.concatenate([bounds, at.value[None], grad]))
+            # A smaller objective makes SciPy's first step shorter, after steps that led to no finite value.
+            told = bits(jnp.concatenate([bounds, scale * at.value[None], scale * grad]))
             task, x, work = jax.pure_callback(routine, result, told, work, vmap_method="sequential")
             return task, lax.bitcast_convert_type(x, flat.dtype), work
 
