@@ -168,6 +168,7 @@ def test_bfloat16_stays_close(network, references):
     (48, 256, 100, "float32", False), (48, 32, 1, "bfloat16", True),
 ])
 def test_filters_are_prepared_where_the_run_is_long(monkeypatch, width, size, steps, precision, prepares):
+    monkeypatch.setenv("JAXSTYLE_OPS", "fast")
     monkeypatch.setattr(program, "PREPARE_FROM", 1e12)
     weights = random_weights(network=VGG(blocks=((96, width),)))
     style = Gram(layers=("relu1_2",), layer_weights=(1.0,))
