@@ -29,7 +29,11 @@ SLOW = frozenset({
     "test_backbones", "test_balance", "test_bands", "test_cli", "test_devices", "test_experiments",
     "test_host_devices", "test_judge", "test_memory", "test_ops_sharding", "test_recipes", "test_resume",
     "test_slim", "test_solvers", "test_stylize", "test_sweep", "test_tune", "test_verify", "test_fetch",
-    "test_fast_apply", "test_fast_train", "test_video", "test_video_cli", "test_ports",
+    "test_fast_apply", "test_fast_train", "test_video_cli", "test_video_make", "test_video_experiments",
+    "test_ports", "test_automatic_maps", "test_cli_maps", "test_controls", "test_guided", "test_hostile",
+    "test_learning", "test_literature", "test_losses", "test_losses_neighbours", "test_losses_patches",
+    "test_losses_transport", "test_matting", "test_ops", "test_patch_parts", "test_ranks", "test_together",
+    "test_translation", "test_vote",
 })
 """Files that `scripts/test --quick` leaves out: they compile whole searches, or start other processes."""
 PLAIN = frozenset({
