@@ -100,6 +100,8 @@ def checked(data: Any, form: Any, what: str) -> Any:
         said, _, place = str(error).partition(" - at `")
         field = place.rstrip("`").removeprefix("$").removeprefix(".") or "the whole"
         raise JaxstyleError(f"{what}: {shown(field)}: {shown(said.replace('`', ''))}") from None
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can spell
+        raise JaxstyleError(f"{what}: holds text that is no Unicode; make it again") from None
     return data
 
 

@@ -22,6 +22,7 @@ from jaxstyle.images.files import load, load_alpha, save
 from jaxstyle.images.folder import FORMATS
 from jaxstyle.ops.resize import resize
 from jaxstyle.transfer.memory import machine_memory, parse_size
+from jaxstyle.transfer.recipe import MAX_SIZE
 
 FAILED = 2
 SHARE_OF_MEMORY = 0.5
@@ -62,6 +63,8 @@ class Apply:
         """Restyle all pictures; 2 if some could not be."""
         if not self.images:
             raise JaxstyleError("no picture was given; try: jaxstyle apply MODEL photo.jpg -o restyled")
+        if self.size is not None and not 1 <= self.size <= MAX_SIZE:
+            raise JaxstyleError(f"--size takes at least 1 and at most {MAX_SIZE} pixels, not {self.size}")
         model = read_model(find_model(self.model))
         look = self.look(model)
         check_look(model, look)
