@@ -14,7 +14,8 @@ import pytest
 from browser import MISSING, browser
 from PIL import Image
 
-from jaxstyle.cli.console.preview import View, jpeg, preview
+from jaxstyle.cli.console.local import jpeg
+from jaxstyle.cli.console.preview import View, preview
 from jaxstyle.errors import JaxstyleError
 
 PHOTO = np.random.default_rng(0).random((40, 60, 3)).astype(np.float32)

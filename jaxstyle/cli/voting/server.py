@@ -1,6 +1,5 @@
 """A local page that asks which of two results somebody prefers.
 
-It serves this machine alone, as the page of `cli.console.preview` does, and needs nothing from the network.
 Which result is which stands nowhere in what it sends: pictures have the question's id as their address, and
 are encoded anew.
 """
@@ -8,17 +7,15 @@ are encoded anew.
 from __future__ import annotations
 
 import json
-import secrets
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jaxstyle.cli.console.preview import HOST, POLICY, jpeg
+from jaxstyle.cli.console.local import HOST, LocalPage, jpeg, served
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.files import load
 from jaxstyle.report.votes import Question, cast
@@ -70,104 +67,62 @@ class Poll:
         return shown.get(which)
 
 
+class Ballot(LocalPage):
+    """What the page of a poll asks for."""
+
+    poll: Poll
+
+    def get(self, path: str) -> None:
+        """The next question as JSON, or a picture of a question."""
+        kind, _, place = path.strip("/").partition("/")
+        if path == "/state.json":
+            self.tell(HTTPStatus.OK, self.poll.state())
+        elif kind == "picture" and place.count("/") == 1 and (file := self.poll.picture(*place.split("/"))):
+            self.show(file)
+        else:
+            super().get(path)
+
+    def post(self, path: str) -> None:
+        """Count a vote, or stop."""
+        if path == "/stop":
+            self.answer(HTTPStatus.OK, b"stopping")
+            self.poll.over.set()
+        elif path == "/vote":
+            self.count()
+        else:
+            super().post(path)
+
+    def count(self) -> None:
+        """Record the vote that was sent; tells the next question."""
+        length = self.headers.get("Content-Length", "")
+        if not length.isascii() or not length.isdigit() or int(length) > MOST_BYTES:
+            self.answer(HTTPStatus.BAD_REQUEST, b"no vote")
+            return
+        try:
+            said = json.loads(self.rfile.read(int(length)))
+            self.poll.vote(str(said["id"]), str(said["choice"]))
+        except (ValueError, KeyError, TypeError, RecursionError):
+            self.answer(HTTPStatus.BAD_REQUEST, b"no vote")
+        except JaxstyleError as error:
+            self.tell(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": str(error)})
+        else:
+            self.tell(HTTPStatus.OK, self.poll.state())
+
+    def show(self, path: Path) -> None:
+        """Send a picture."""
+        try:
+            self.answer(HTTPStatus.OK, jpeg(load(path)), "image/jpeg")
+        except JaxstyleError as error:
+            self.answer(HTTPStatus.INTERNAL_SERVER_ERROR, str(error).encode(errors="backslashreplace"))
+
+
 @contextmanager
 def serving(poll: Poll, port: int) -> Iterator[Poll]:
-    """Serves the page at http://127.0.0.1:`port` while the block runs; 0 takes any free port.
+    """Serves the page while the block runs, see `served`.
 
     Raises:
       JaxstyleError: the port is out of range or taken.
     """
-    if not 0 <= port <= 65535:
-        raise JaxstyleError(f"--port takes a number from 0 to 65535, not {port}")
-    try:
-        server = ThreadingHTTPServer((HOST, port), handler_for(poll, secrets.token_urlsafe()))
-    except OSError as error:
-        raise JaxstyleError(f"--port {port}: {error.strerror or error}; use another port") from None
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
-    thread.start()
-    poll.port = server.server_address[1]
-    try:
+    page = files("jaxstyle.cli.voting").joinpath("vote.html").read_text("utf-8")
+    with served(Ballot, page, port, "--port", poll=poll) as poll.port:
         yield poll
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def handler_for(poll: Poll, token: str) -> type[BaseHTTPRequestHandler]:
-    """The class that answers requests; `token` is what a page that we sent knows and others do not."""
-    page = files("jaxstyle.cli.voting").joinpath("vote.html").read_text("utf-8").replace("TOKEN",
-    token).encode()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if not self.trusted():
-                self.answer(HTTPStatus.FORBIDDEN, b"only for this machine")
-            elif self.path == "/":
-                self.answer(HTTPStatus.OK, page, "text/html; charset=utf-8")
-            elif self.path == "/state.json":
-                self.tell(HTTPStatus.OK, poll.state())
-            elif self.path.startswith("/picture/"):
-                self.show(self.path.removeprefix("/picture/"))
-            else:
-                self.answer(HTTPStatus.NOT_FOUND, b"there is nothing here")
-
-        def do_POST(self) -> None:
-            known = secrets.compare_digest(self.headers.get("X-Jaxstyle", ""), token)
-            if not self.trusted() or not known:
-                self.answer(HTTPStatus.FORBIDDEN, b"only for the page itself")
-            elif self.path == "/stop":
-                self.answer(HTTPStatus.OK, b"stopping")
-                poll.over.set()
-            elif self.path == "/vote":
-                self.count()
-            else:
-                self.answer(HTTPStatus.NOT_FOUND, b"there is nothing here")
-
-        def count(self) -> None:
-            length = self.headers.get("Content-Length", "")
-            if not length.isascii() or not length.isdigit() or int(length) > MOST_BYTES:
-                self.answer(HTTPStatus.BAD_REQUEST, b"no vote")
-                return
-            try:
-                said = json.loads(self.rfile.read(int(length)))
-                poll.vote(str(said["id"]), str(said["choice"]))
-            except (ValueError, KeyError, TypeError):
-                self.answer(HTTPStatus.BAD_REQUEST, b"no vote")
-            except JaxstyleError as error:
-                self.tell(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": str(error)})
-            else:
-                self.tell(HTTPStatus.OK, poll.state())
-
-        def show(self, place: str) -> None:
-            path = poll.picture(*place.split("/")) if place.count("/") == 1 else None
-            if path is None:
-                self.answer(HTTPStatus.NOT_FOUND, b"no such picture")
-                return
-            try:
-                self.answer(HTTPStatus.OK, jpeg(load(path)), "image/jpeg")
-            except JaxstyleError as error:
-                self.answer(HTTPStatus.INTERNAL_SERVER_ERROR, str(error).encode(errors="backslashreplace"))
-
-        def trusted(self) -> bool:
-            """Whether the request names this machine; one that a foreign page had a browser make does not."""
-            name = self.headers.get("Host", "").rsplit(":", 1)[0]
-            return name in (HOST, "localhost")
-
-        def tell(self, status: HTTPStatus, what: Any) -> None:
-            self.answer(status, json.dumps(what).encode(), "application/json")
-
-        def answer(self, status: HTTPStatus, body: bytes, kind: str = "text/plain") -> None:
-            self.send_response(status)
-            for name, value in (("Content-Type", kind), ("Content-Length", str(len(body))),
-                                ("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"),
-                                ("Content-Security-Policy", POLICY)):
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing on the terminal."""
-
-    return Handler
