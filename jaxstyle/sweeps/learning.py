@@ -3,6 +3,7 @@ result is descended in the logarithms of the weights; beside it a random search 
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -53,10 +54,11 @@ def style_term(recipe: Recipe) -> tuple[str, Gram]:
 
 
 def with_factors(recipe: Recipe, factors: Any) -> Recipe:
-    """The recipe with the layer weights of its Gram term times `factors` `[layers]`."""
+    """The recipe with the layer weights of its Gram term times `factors` `[layers]`, numbers or traced."""
     name, term = style_term(recipe)
     made = tuple(weight * factors[i] for i, weight in enumerate(term.layer_weights))
-    return replace(recipe, {f"terms.{name}.layer_weights": made})
+    return dataclasses.replace(recipe, terms={**recipe.terms,
+                                              name: dataclasses.replace(term, layer_weights=made)})
 
 
 @partial(jax.jit, static_argnames="steps")
@@ -71,11 +73,7 @@ def unrolled_target(logs: Array, networks: tuple[Weights, Weights], references: 
       logs: `[layers]`, logarithms of the factors of the layer weights.
     """
     weights, judge = networks
-    name, term = style_term(recipe)
-    factors = jnp.exp(logs)
-    shares = tuple(w * factors[i] for i, w in enumerate(term.layer_weights))
-    terms = {**recipe.terms, name: Gram(weight=term.weight, layer_weights=shares, blend=term.blend,
-                                        layers=term.layers, normalization=term.normalization)}
+    terms = with_factors(recipe, jnp.exp(logs)).terms
     goals = targets(weights, references, terms)
 
     @jax.checkpoint
