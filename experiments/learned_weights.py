@@ -16,7 +16,7 @@ from runner import Setup, run
 
 from jaxstyle import recipes
 from jaxstyle.runs.manifest import load_references
-from jaxstyle.sweeps.learning import learned_weights, searched_weights, with_factors
+from jaxstyle.sweeps.search.learning import learned_weights, searched_weights, with_factors
 from jaxstyle.transfer.presets.translation import translated
 from jaxstyle.weights.store import best_available, load_weights
 

@@ -97,9 +97,9 @@ def search(inputs: str, output: str, cache: str) -> None:
     from jaxstyle.runs.manifest import Files
     from jaxstyle.solvers import Adam
     from jaxstyle.sweeps.batches import Options
-    from jaxstyle.sweeps.candidates import Tuning
-    from jaxstyle.sweeps.halving import tune
     from jaxstyle.sweeps.plan import Lane
+    from jaxstyle.sweeps.search.candidates import Tuning
+    from jaxstyle.sweeps.search.halving import tune
 
     cached(cache)
     folder = Path(inputs)
@@ -112,7 +112,7 @@ def search(inputs: str, output: str, cache: str) -> None:
 
 def kill_search(inputs: str, whole: str, killed: str, cache: str) -> None:
     """The search in one go; then again, killed at three moments, each time gone on with."""
-    import jaxstyle.sweeps.halving  # noqa: F401  (as above)
+    import jaxstyle.sweeps.search.halving  # noqa: F401  (as above)
 
     def there(pattern: str, text: str, count: int = 1):
         def seen() -> bool:

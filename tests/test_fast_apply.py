@@ -30,6 +30,7 @@ NETWORKS = {
                    "alignment": "tensorflow"},
     "batch": {"norm": "batch", "upsample": "bilinear", "padding": "replicate", "output": "sigmoid"},
 }
+MORE_NETWORKS = {"centred": {"norm": "instance", "upsample": "transposed", "output": "linear"}}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -40,7 +41,7 @@ def quick():
 
 def made(kind="conditional", width=2):
     """A model with random numbers everywhere."""
-    network = StyleNetwork(width=width, depth=1, **NETWORKS[kind])
+    network = StyleNetwork(width=width, depth=1, **{**NETWORKS, **MORE_NETWORKS}[kind])
     variables = network.init(jax.random.key(0), jnp.zeros((8, 8, 3)))
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda leaf: leaf + 0.3 * rng.standard_normal(leaf.shape, np.float32),
@@ -254,6 +255,15 @@ def test_the_command_lists_models(tmp_path, capsys, monkeypatch):
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("mine"))
     assert "starry, wave" in line
     assert "CC0" in line
+
+
+@pytest.mark.parametrize("kind", [*NETWORKS, *MORE_NETWORKS])
+def test_onnx_is_read_back_equal(tmp_path, kind):
+    pytest.importorskip("onnxruntime")
+    model = made(kind)
+    assert exported(model, shares(model), tmp_path / "m.onnx") <= 1e-4
+    with pytest.raises(JaxstyleError, match="exists already"):
+        exported(model, shares(model), tmp_path / "m.onnx", overwrite=False)
 
 
 def test_stablehlo_is_read_back_equal(tmp_path):

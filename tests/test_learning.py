@@ -13,7 +13,7 @@ from jaxstyle.backbones import VGG
 from jaxstyle.backbones.perceptual import random_weights
 from jaxstyle.losses import Content, Gram
 from jaxstyle.references import References
-from jaxstyle.sweeps.learning import learned_weights, searched_weights, unrolled_target, with_factors
+from jaxstyle.sweeps.search.learning import learned_weights, searched_weights, unrolled_target, with_factors
 from jaxstyle.transfer.recipe import Stage
 
 NETWORK = VGG(blocks=((4,), (4,), (4,), (4, 4), (4,)), border="reflect")

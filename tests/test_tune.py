@@ -29,9 +29,11 @@ from jaxstyle.report.data import read_sweep
 from jaxstyle.runs.manifest import Files, load_references, manifest
 from jaxstyle.runs.replay import recipe_from_json
 from jaxstyle.sweeps.batches import Options, save_states
-from jaxstyle.sweeps.candidates import Tuning, candidates, chosen_settings
 from jaxstyle.sweeps.folder import read_json, write_plan
-from jaxstyle.sweeps.halving import (
+from jaxstyle.sweeps.plan import Lane
+from jaxstyle.sweeps.runner import run_sweep
+from jaxstyle.sweeps.search.candidates import Tuning, candidates, chosen_settings
+from jaxstyle.sweeps.search.halving import (
     KEEP_AT_LEAST,
     crowding,
     decide,
@@ -41,8 +43,6 @@ from jaxstyle.sweeps.halving import (
     rungs,
     tune,
 )
-from jaxstyle.sweeps.plan import Lane
-from jaxstyle.sweeps.runner import run_sweep
 from jaxstyle.transfer.loop import stylize_iter
 from jaxstyle.weights.store import load_weights
 
@@ -87,7 +87,7 @@ def given_balance(monkeypatch):
     """Sets the factors of the weakest and the strongest style, where measuring them would only take long."""
     def give(*factors):
         balance = Balance(strengths=np.array([0.1, 0.9]), factors=np.array(factors))
-        monkeypatch.setattr("jaxstyle.sweeps.candidates.measure_balance", lambda *given: balance)
+        monkeypatch.setattr("jaxstyle.sweeps.search.candidates.measure_balance", lambda *given: balance)
 
     return give
 
@@ -170,7 +170,7 @@ def test_candidates_climb_through_the_stages(whole, lane, inputs):
 def test_survivors_are_plain_runs_in_float64(tmp_path, lane, given_balance, monkeypatch):
     """Saved, loaded and gone on with at a rung: not one bit is lost on the way."""
     given_balance(0.1, 10)
-    halving = importlib.import_module("jaxstyle.sweeps.halving")
+    halving = importlib.import_module("jaxstyle.sweeps.search.halving")
 
     def wide_references(files):
         return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), load_references(files))
@@ -208,7 +208,7 @@ def test_interruptions_change_nothing(tmp_path, whole, lane, monkeypatch):
     stepwise(monkeypatch)
     for after in (0, 3, 12, 26, 40):
         interrupted(tmp_path / "run", lane, after)
-        monkeypatch.setattr("jaxstyle.sweeps.candidates.measure_balance", None)  # measured once
+        monkeypatch.setattr("jaxstyle.sweeps.search.candidates.measure_balance", None)  # measured once
     done = deque(search(tmp_path / "run", lane), maxlen=1)
     assert not done or done[0].done == done[0].total == lane_steps(RUNGS, COUNT)
     assert results(tmp_path / "run") == results(whole)
@@ -258,7 +258,7 @@ def flip(path):
 
 
 def test_another_command_is_refused(tmp_path, whole, lane, inputs, monkeypatch):
-    monkeypatch.setattr("jaxstyle.sweeps.candidates.measure_balance", None)  # refused before any work
+    monkeypatch.setattr("jaxstyle.sweeps.search.candidates.measure_balance", None)  # refused before any work
     other = replace(lane.recipe, {"terms.content.weight": 2.0})
     for given in ({"seed": 1}, {"candidates": 9}, {"lane": Lane({}, other, lane.files, lane.weights)}):
         with pytest.raises(JaxstyleError, match="holds another sweep"):
@@ -339,7 +339,7 @@ def test_chosen_settings(whole, lane):
 
 def test_gamma_and_total_variation_are_searched_too(inputs, monkeypatch):
     """Each by its own factor around the recipe's, every fourth as it is; γ only where there are maps."""
-    monkeypatch.setattr("jaxstyle.sweeps.candidates.measure_balance",
+    monkeypatch.setattr("jaxstyle.sweeps.search.candidates.measure_balance",
                         lambda *_: Balance(np.array([0.0, 1.0]), np.array([1.0, 10.0])))
     terms = {"content": Content(layers=("relu2_1",)), "tv": TotalVariation(weight=2.0),
              "style": Patches(layers=("relu1_1", "relu2_1"), gamma=3.0)}

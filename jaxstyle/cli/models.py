@@ -45,7 +45,7 @@ class Models:
 
 @dataclass(frozen=True)
 class Export:
-    """Write a fast network for other programs: .stablehlo, or a .safetensors file (half precision)."""
+    """Write a fast network for other programs: .onnx, .stablehlo, or a .safetensors file (half precision)."""
 
     model: Annotated[str, Positional, arg(metavar="MODEL")]
     """A name from `jaxstyle models`, a model's folder, or a .safetensors file."""

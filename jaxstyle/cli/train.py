@@ -6,11 +6,12 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.cli.console.interrupts import noting_signals
@@ -28,9 +29,12 @@ from jaxstyle.fast.training.recipe import Training
 from jaxstyle.images.files import load
 from jaxstyle.pytrees import to_json
 from jaxstyle.runs.manifest import device_name
+from jaxstyle.sweeps.trainings import Ingredients, run_trainings, training_lanes
+from jaxstyle.sweeps.trainings import Progress as Steps
 from jaxstyle.transfer.settings import override
 from jaxstyle.weights.store import best_available, load_weights, sha256
 
+P = TypeVar("P", Step, Steps)
 FIELDS = frozenset(field.name for field in dataclasses.fields(Training))
 """Fields of the recipe; each is an option."""
 
@@ -53,6 +57,9 @@ class Train:
     """default, johnson-2016, instance-norm, pytorch-examples, lengstrom, multi-style, deep-style."""
     weights: Annotated[str | None, arg(metavar="NAME")] = None
     """Network to look through: a name from `jaxstyle weights list`, or a .safetensors file."""
+    vary: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="PATH=V1,V2,…")] = ()
+    """An axis: a setting and its values; every combination is trained, those of equal structure as one
+    program, with a report. The same command goes on."""
     resume: bool = False
     """Go on where the training in the folder was stopped."""
     add_to: Annotated[str | None, arg(metavar="MODEL")] = None
@@ -71,22 +78,44 @@ class Train:
         if not self.paintings:
             raise JaxstyleError("no painting was given; try: jaxstyle train art.jpg --photos DIR "
                                 "-o models/art")
-        if begun(self.output) and not self.resume:
+        if begun(self.output) and not self.resume and not self.vary:
             raise JaxstyleError(f"{self.output}: holds a training already; add --resume to go on with it, or "
                                 "choose another folder")
         if self.save_every < 1 or self.sample_every < 1:
             raise JaxstyleError("--save-every and --sample-every take a number of steps of at least 1")
+        if self.vary and (self.add_to is not None or self.names):
+            raise JaxstyleError("--vary trains whole models from paintings named like their files: leave "
+                                "--add-to and --names out")
         weights = load_weights(self.weights or best_available())
         recipe, changed = recipes.on_network(override(recipes.named(self.recipe), dict(settings)), weights)
         base = None if self.add_to is None else read_model(find_model(self.add_to))
         if changed:
             console.print(f"trains {changed}", highlight=False, soft_wrap=True)
+        if self.vary:
+            return self.train_many(recipe, weights, console)
         found = gathered(self.photos, size=recipe.crop, batch=recipe.batch, seed=int(recipe.seed),
                          least_scale=recipe.least_scale)
         try:
             return self.train(recipe, weights, base, found, console)
         finally:
             found.photos.close()
+
+    def train_many(self, base: Training, weights: Weights, console: Console) -> int:
+        """Trains every combination that --vary names; 130 if it was interrupted."""
+        lanes = training_lanes(base, self.vary)
+        given = Ingredients(self.paintings, self.photos, weights, self.save_every, self.licence)
+        console.print(f"{device_name()}: {len(lanes)} trainings of {base.steps} steps → {self.output}",
+                      highlight=False, soft_wrap=True)
+        with noting_signals() as stop:
+            for _ in shown(run_trainings(self.output, lanes, given, lambda: bool(stop)), console):
+                continue
+        if stop:
+            console.print("stopped; the same command goes on from here")
+            return stop.code
+        from jaxstyle.report.page import write_report  # matplotlib takes half a second to import
+
+        console.print(f"done → {write_report(self.output)}", highlight=False, soft_wrap=True)
+        return 0
 
     def styles(self, base: Model | None) -> tuple[str, ...]:
         """Names of all styles of the model."""
@@ -131,8 +160,8 @@ class Train:
         return 0
 
 
-def shown(progress: Iterable[Step], console: Console) -> Iterator[Step]:
-    """Passes reports on and shows each: step, losses, seconds per step, time left."""
+def shown(progress: Iterable[P], console: Console) -> Iterator[P]:
+    """Passes reports on and shows each: step, losses (of lanes: their mean), seconds per step, time left."""
     columns = (TextColumn("training"), BarColumn(bar_width=24),
                TextColumn("{task.completed:.0f}/{task.total:.0f}"), TextColumn("{task.fields[pace]}"),
                TimeRemainingColumn(compact=True), TextColumn("{task.fields[losses]}", style="dim",
@@ -141,7 +170,7 @@ def shown(progress: Iterable[Step], console: Console) -> Iterator[Step]:
         task = bar.add_task("", total=None, pace="", losses="")
         for step in progress:
             report = step.report
-            line = " ".join(f"{name} {value:.3g}" for name, value in report.losses.items())
+            line = " ".join(f"{name} {np.mean(value):.3g}" for name, value in report.losses.items())
             pace = f"{report.seconds:.2f} s/step"
             bar.update(task, total=step.total, completed=report.step, pace=pace, losses=line)
             if report.note:

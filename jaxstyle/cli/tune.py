@@ -15,9 +15,9 @@ from jaxstyle.errors import JaxstyleError
 from jaxstyle.report.data import read_sweep
 from jaxstyle.runs.manifest import Files
 from jaxstyle.sweeps.batches import Options
-from jaxstyle.sweeps.candidates import Tuning, chosen_settings
-from jaxstyle.sweeps.halving import read_rungs, tune
 from jaxstyle.sweeps.plan import MAX_LANES, Lane, for_sweeps
+from jaxstyle.sweeps.search.candidates import Tuning, chosen_settings
+from jaxstyle.sweeps.search.halving import read_rungs, tune
 from jaxstyle.transfer import presets
 from jaxstyle.transfer.memory import parse_size
 from jaxstyle.transfer.platform import use_host_devices

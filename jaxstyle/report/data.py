@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.fast.training.recipe import Training
+from jaxstyle.fast.training.recipes import training_from_json
 from jaxstyle.images.decode import opened
 from jaxstyle.metrics.pareto import knee, pareto_front
 from jaxstyle.reading import parsed, read_bounded
@@ -30,6 +32,7 @@ from jaxstyle.sweeps.folder import (
     lane_folder,
     read_plan,
 )
+from jaxstyle.transfer.recipe import Recipe
 from jaxstyle.weights import SUFFIX
 
 
@@ -172,6 +175,16 @@ def read_lane(folder: Path, index: int, labels: Mapping[str, str]) -> LaneRecord
     )
 
 
+def recipe_of(manifest: Mapping[str, Any]) -> Recipe | Training:
+    """What a lane ran: a transfer, or the training of a fast network.
+
+    Raises:
+      JaxstyleError: neither of them.
+    """
+    data = manifest["recipe"]
+    return training_from_json(data) if data.get("type") == Training.__name__ else recipe_from_json(data)
+
+
 def read_lane_manifest(folder: Path) -> Mapping[str, Any]:
     """A lane's manifest; empty, with a warning, if it is damaged."""
     path = folder / MANIFEST
@@ -179,7 +192,7 @@ def read_lane_manifest(folder: Path) -> Mapping[str, Any]:
         return {}
     try:
         manifest: Mapping[str, Any] = parsed(read_bounded(path), LaneManifest, str(path))
-        recipe_from_json(manifest["recipe"])
+        recipe_of(manifest)
     except JaxstyleError as error:
         warnings.warn(f"{error}: the lane is left out", stacklevel=2)
         return {}

@@ -16,11 +16,10 @@ from PIL import Image
 from jaxstyle.atomic import write_whole
 from jaxstyle.images.decode import opened
 from jaxstyle.pytrees import paths
-from jaxstyle.report.data import LaneRecord, SweepRecord, is_whole_picture, read_sweep
+from jaxstyle.report.data import LaneRecord, SweepRecord, is_whole_picture, read_sweep, recipe_of
 from jaxstyle.report.plots import loss_curves, part_curves, scatter, write_figure
 from jaxstyle.report.sheet import contact_sheet
 from jaxstyle.runs.manifest import recorded_entries
-from jaxstyle.runs.replay import recipe_from_json
 from jaxstyle.sweeps.folder import file_hash, lane_folder
 
 PAGE, SHEET, CURVES, SCATTER = "report.html", "contact-sheet.png", "loss-curves.png", "distances.png"
@@ -97,7 +96,7 @@ def lane_data(sweep: SweepRecord, lane: LaneRecord, embed: bool) -> dict[str, An
             "batch_seconds", "lanes_in_batch", "steps", "failures", "reason", "device")
     settings = {}
     if "recipe" in record:
-        settings = {path: str(value) for path, value in paths(recipe_from_json(record["recipe"])).items()}
+        settings = {path: str(value) for path, value in paths(recipe_of(record)).items()}
     return {
         "id": lane.index, "name": lane.name, "labels": dict(lane.labels), "status": lane.status,
         **{key: record.get(key) for key in keep}, "weights": record.get("weights", {}).get("name"),

@@ -32,7 +32,7 @@ from jaxstyle.reading import checked, parsed, read_bounded, shown
 from jaxstyle.runs.checkpoints import drop_checkpoints
 from jaxstyle.runs.manifest import TEXT_KEY, fingerprint
 from jaxstyle.runs.schema import Headed, LaneManifest, Plan
-from jaxstyle.sweeps.plan import Lane, varied_paths
+from jaxstyle.sweeps.plan import Labelled, varied_paths
 from jaxstyle.weights.store import sha256
 
 FORMAT = "jaxstyle-sweep-2"
@@ -121,7 +121,7 @@ def make_folder(folder: Path) -> None:
                             "another with -o") from None
 
 
-def write_plan(directory: Path, lanes: Sequence[Lane], records: Sequence[Mapping[str, Any]], title: str,
+def write_plan(directory: Path, lanes: Sequence[Labelled], records: Sequence[Mapping[str, Any]], title: str,
                about: str = "", more: Mapping[str, Any] | None = None) -> None:
     """Record what a sweep is to do, before any work; a folder that holds the same plan is taken over.
 

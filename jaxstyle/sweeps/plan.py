@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.pytrees import get, paths, replace
@@ -35,6 +36,20 @@ class Axis:
 
     name: str
     points: tuple[Point, ...]
+
+
+class Labelled(Protocol):
+    """What a lane of any kind has: where it is on the axes, and a recipe."""
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Name of each axis -> where on it this lane is, as printed."""
+        ...
+
+    @property
+    def recipe(self) -> Any:
+        """A pytree of settings."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -89,13 +104,13 @@ class Preparation:
 PLAIN = Preparation()
 
 
-def split_values(path: str, text: str, recipe: Recipe) -> list[str]:
+def split_values(path: str, text: str, recipe: Any) -> list[str]:
     """The values of `PATH=v1,v2`; lists are separated by semicolons, as in `blend=1,0;0,1`."""
     is_list = path not in SPECIAL and isinstance(get(recipe, path), tuple)
     return [value.strip() for value in text.split(";" if is_list or ";" in text else ",") if value.strip()]
 
 
-def axis_from(text: str, recipe: Recipe) -> Axis:
+def axis_from(text: str, recipe: Any) -> Axis:
     """An axis from `PATH=v1,v2,…`, checked against a recipe.
 
     Raises:
@@ -197,7 +212,7 @@ def for_sweeps(recipe: Recipe) -> Recipe:
     return replace(recipe, {"solver": ArmijoLbfgs(history=old.history, **first)})
 
 
-def varied_paths(lanes: Sequence[Lane]) -> list[str]:
+def varied_paths(lanes: Sequence[Labelled]) -> list[str]:
     """The settings in which some lanes differ, in the order of the recipe."""
     seen: dict[str, set[str]] = {}
     for lane in lanes:

@@ -135,7 +135,8 @@ def run(folder: Path, recipe: Training, task: Task, photos: Photos, books: Bookk
         pending: Future[None] | None = None
         for report in train_iter(recipe, task, state, photos, stop):
             state = report.state
-            note(folder, records, {"step": report.step, "seconds": report.seconds, **report.losses,
+            losses = {name: float(value) for name, value in report.losses.items()}
+            note(folder, records, {"step": report.step, "seconds": report.seconds, **losses,
                                    **({"note": report.note} if report.note else {})})
             progress = Progress(report, recipe.steps)
             last = report.step == recipe.steps or stop()
@@ -215,12 +216,17 @@ def write_samples(folder: Path, task: Task, state: State, squares: np.ndarray) -
     """A grid: held-out photos in rows, beside them each of the styles."""
     if not len(squares):
         return
+    (folder / "samples").mkdir(exist_ok=True)
+    save(folder / "samples" / f"{int(state.step):05d}.png", samples(task, state, squares))
+
+
+def samples(task: Task, state: State, squares: np.ndarray) -> np.ndarray:
+    """The first photos `[n, S, S, 3]`, one per row, and to the right of each what every style makes of it."""
     params = whole(task.base, state.average)
     styles = np.eye(task.network.styles, dtype=np.float32)[-task.count:]
     rows = [np.concatenate([photo, *(np.asarray(_sample(task.network, params, state.statistics, photo, share))
                                      for share in styles)], 1) for photo in squares[:SAMPLES_SHOWN]]
-    (folder / "samples").mkdir(exist_ok=True)
-    save(folder / "samples" / f"{int(state.step):05d}.png", np.concatenate(rows))
+    return np.concatenate(rows)
 
 
 def write_plot(folder: Path, records: Sequence[Mapping[str, Any]]) -> None:

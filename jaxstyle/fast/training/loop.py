@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -33,21 +32,23 @@ MOST_FAILURES = 5
 
 @dataclass(frozen=True)
 class Report:
-    """Where a training is.
+    """Where a training, or many lanes of them, is.
 
     Attributes:
-      state: after `step` steps; losses: means over the steps since the report before, by name.
+      state: after `step` steps; losses: means over the steps since the report before, by name: numbers, or
+        one for each lane.
       seconds: per step; note: what went wrong, "" if nothing.
     """
 
     state: State
     step: int
-    losses: dict[str, float]
+    losses: dict[str, Any]
     seconds: float
     note: str = ""
 
 
 _advance = jax.jit(update, donate_argnums=2)
+_advance_lanes = jax.jit(jax.vmap(update, in_axes=(0, None, 0, None)), donate_argnums=2)
 
 
 def make_task(recipe: Training, weights: Weights, paintings: Sequence[Any], base: Model | None = None
@@ -80,37 +81,59 @@ def train_iter(recipe: Training, task: Task, state: State, photos: Photos,
                stop: Callable[[], bool] = lambda: False) -> Iterator[Report]:
     """Trains up to `recipe.steps` steps, and reports after every ten.
 
-    A loss that is not finite brings the state before those ten steps back, with half the learning rate.
+    A loss that is not finite brings the state before those ten steps back, with half the learning rate. Of
+    many lanes all go back, and those that fail five times in a row stand still from then on, at rate 0.
 
     Args:
+      recipe: of one training, or stacked along a leading axis of lanes (`pytrees.stack`), as is the state
+        then; all lanes see the same photos.
       state: is consumed; stop: asked after every step; when it says so the last report comes at once.
 
     Raises:
       JaxstyleError: the loss was not finite five times in a row.
     """
-    step, failures = int(state.step), 0
+    advance = _advance_lanes if np.ndim(state.step) else _advance
+    step, failures = int(np.max(state.step)), np.zeros(np.shape(state.step), int)
     stopped = False
     while step < recipe.steps and not stopped:
         kept, began, losses = jax.tree.map(jnp.copy, state), time.monotonic(), []
         goal = min(recipe.steps, (step // CHUNK + 1) * CHUNK)
         for _ in range(step, goal):
-            state, parts = _advance(recipe, task, state, shared(next(photos)))
+            state, parts = advance(recipe, task, state, shared(next(photos)))
             losses.append(parts)
             if stopped := stop():
                 break
-        means = {name: float(np.mean([np.asarray(each[name]) for each in losses])) for name in losses[0]}
+        means = {name: np.mean([np.asarray(each[name]) for each in losses], 0, np.float64)
+                 for name in losses[0]}
         seconds, note = (time.monotonic() - began) / len(losses), ""
-        if all(map(math.isfinite, means.values())):
-            failures, step = 0, int(state.step)
+        sound = np.all([np.isfinite(values) for values in means.values()], 0) | (np.asarray(kept.scale) == 0)
+        failures = np.where(sound, 0, failures + 1)
+        if np.all(sound):
+            step = int(np.max(state.step))
         else:
-            failures += 1
-            if failures == MOST_FAILURES:
-                raise JaxstyleError(f"the loss was not finite {failures} times in a row after step {step}, "
-                                    f"with learning rates down to {0.5 ** (failures - 1):.3g} of the "
-                                    "recipe's; use a smaller learning_rate or clip")
-            state = replace(kept, scale=kept.scale / 2)
-            note = f"the loss was not finite: back to step {step} with half the learning rate"
+            state, note = gone_back(kept, step, sound, failures)
         yield Report(jax.tree.map(jnp.copy, state), step, means, seconds, note)
+
+
+def gone_back(kept: State, step: int, sound: np.ndarray, failures: np.ndarray) -> tuple[State, str]:
+    """The state to go on from after a loss that was not finite, and what to say about it.
+
+    Args:
+      kept: the state before, at `step`; sound: whether all was finite; failures: how often in a row it was
+        not. Numbers, or one for each lane.
+
+    Raises:
+      JaxstyleError: nothing is left that could be trained.
+    """
+    lost = failures >= MOST_FAILURES
+    if np.all(lost | (np.asarray(kept.scale) == 0)):
+        raise JaxstyleError(f"the loss was not finite {MOST_FAILURES} times in a row after step {step}, "
+                            f"with learning rates down to {0.5 ** (MOST_FAILURES - 1):.3g} of the "
+                            "recipe's; use a smaller learning_rate or clip")
+    who = f" of lanes {', '.join(map(str, np.flatnonzero(~sound)))}" if sound.ndim else ""
+    factor = np.where(lost, 0.0, np.where(sound, 1.0, 0.5))
+    return (replace(kept, scale=kept.scale * jnp.asarray(factor, kept.scale.dtype)),
+            f"the loss{who} was not finite: back to step {step} with half the learning rate")
 
 
 def shared(photos: np.ndarray) -> Any:
@@ -140,12 +163,24 @@ def held_out_loss(recipe: Training, task: Task, state: State, squares: np.ndarra
     return {"total": float(total), **{name: float(value) for name, value in parts.items()}}
 
 
+def held_out_losses(recipe: Training, task: Task, state: State, squares: np.ndarray) -> dict[str, np.ndarray]:
+    """The same of many lanes, `[lanes]` each."""
+    if not len(squares):
+        return {}
+    paintings = jnp.arange(len(squares)) % task.count
+    total, parts = _held_out_lanes(recipe, task, state.average, state.statistics, squares, paintings)
+    return {name: np.asarray(values) for name, values in {"total": total, **parts}.items()}
+
+
 @jax.jit
 def _held_out(recipe: Training, task: Task, params: Any, statistics: Any, squares: Array, paintings: Array
               ) -> tuple[Array, dict[str, Array]]:
     total, (parts, _) = batch_loss(recipe, task, params, statistics, examples(recipe, squares, paintings, 0),
                                    train=False)
     return total, parts
+
+
+_held_out_lanes = jax.jit(jax.vmap(_held_out, in_axes=(0, None, 0, 0, None, None)))
 
 
 def model_of(task: Task, state: State, card: Card) -> Model:

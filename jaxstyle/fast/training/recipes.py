@@ -7,13 +7,17 @@ Absolute weights are meant for Oxford's networks; see `on_network` for others.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from jaxstyle.backbones import VGG
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.backbones.vgg import VGG16, VGG19
 from jaxstyle.errors import JaxstyleError, one_of
 from jaxstyle.fast.training.recipe import Architecture, Training
-from jaxstyle.losses import Content, Gram, TotalVariation
-from jaxstyle.pytrees import replace
+from jaxstyle.losses import TERMS, Content, Gram, TotalVariation
+from jaxstyle.pytrees import from_json, replace
+from jaxstyle.reading import too_deep
 from jaxstyle.transfer.objective import Terms, layers_of
 
 VGG16_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
@@ -113,6 +117,18 @@ def named(name: str) -> Training:
     """
     one_of("training recipe", name, RECIPES)
     return RECIPES[name]
+
+
+def training_from_json(data: Any) -> Training:
+    """A recipe from the form that `to_json` gave it.
+
+    Raises:
+      JaxstyleError: it is none, or one with terms or settings that this version does not know.
+    """
+    if not isinstance(data, Mapping) or data.get("type") != Training.__name__ or too_deep([data]):
+        raise JaxstyleError("recipe: this is not one of a training")
+    recipe: Training = from_json(data, (Training, Architecture, *TERMS))
+    return recipe
 
 
 def on_network(recipe: Training, weights: Weights) -> tuple[Training, str]:

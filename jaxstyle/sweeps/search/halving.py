@@ -44,7 +44,6 @@ from jaxstyle.sweeps.batches import (
     steps_before,
     write_outcome,
 )
-from jaxstyle.sweeps.candidates import Tuning, candidates
 from jaxstyle.sweeps.folder import (
     FINISHED,
     STOPPED,
@@ -57,6 +56,7 @@ from jaxstyle.sweeps.folder import (
     write_plan,
 )
 from jaxstyle.sweeps.plan import Lane, for_sweeps
+from jaxstyle.sweeps.search.candidates import Tuning, candidates
 from jaxstyle.transfer.layout import lane_mesh
 from jaxstyle.weights.store import load_weights
 

@@ -1,0 +1,1 @@
+"""Searching settings: candidates, successive halving, and weights learnt by gradients."""
