@@ -23,7 +23,7 @@ import scipy.io
 from tiny import tiny_recipe, tiny_weights, write_inputs
 
 from jaxstyle.atomic import write_whole
-from jaxstyle.cli.console.interrupts import heeded
+from jaxstyle.cli.console.interrupts import heeded, noting_signals
 from jaxstyle.cli.console.terminal import Terminal
 from jaxstyle.cli.main import main
 from jaxstyle.errors import JaxstyleError, printable
@@ -351,6 +351,34 @@ def test_a_signal_ends_a_busy_program_within_seconds(number, code):
     process.send_signal(number)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == code and said == "last words\n"
+
+
+def test_one_signal_that_comes_twice_leaves_time_to_save():
+    """As from timeout(1); a second one later ends the program at once."""
+    with heeded() as interrupted, noting_signals(60) as noted:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        assert noted is interrupted and noted.code == 143 and noted.grace == 60
+        time.sleep(0.6)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_program_may_take_the_time_it_asked_for():
+    program = ("import hashlib\n"
+               "from jaxstyle.cli.console.interrupts import heeded, noting_signals\n"
+               "with heeded(deadline=True), noting_signals(60) as noted:\n"
+               "    print('busy', flush=True)\n"
+               "    while not noted:\n"
+               "        pass\n"
+               "    hashlib.pbkdf2_hmac('sha256', b'', b'', 6 * 10**6)\n"
+               "    print('saved', flush=True)\n"
+               "raise SystemExit(noted.code)\n")
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "busy\n"
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=120)
+    assert said == "saved\n" and process.returncode == 130
 
 
 class Deaf:

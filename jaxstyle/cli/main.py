@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module, metadata
 
-from jaxstyle.cli.console.interrupts import end, heeded, last_words
+from jaxstyle.cli.console.interrupts import INTERRUPTED, heeded, last_words, leave
 from jaxstyle.errors import JaxstyleError
 
 COMMANDS = {
@@ -27,8 +27,8 @@ COMMANDS = {
                              "`jaxstyle apply`."),
     "apply": ("apply.Apply", "Restyle pictures with a trained network, in milliseconds each."),
     "models": ("models.Models", "List the fast networks that `jaxstyle apply` finds by name, one per line."),
-    "export": ("models.Export", "Write a fast network for other programs: .stablehlo, or a .safetensors file "
-                                "(half precision)."),
+    "export": ("models.Export", "Write a fast network for other programs: .onnx, .stablehlo, or a "
+                                ".safetensors file (half precision)."),
     "report": ("sweep.Report", "Make the report of a sweep again from its folder, finished or not."),
     "vote": ("voting.Vote", "Ask people which of two results is better, on a local page: wins with "
                             "confidence intervals."),
@@ -40,7 +40,6 @@ COMMANDS = {
 }
 """Name of a command -> its class in `jaxstyle.cli`, and the first line of what that says about itself."""
 USAGE = "usage: jaxstyle COMMAND …"
-INTERRUPTED = 130
 # Fields that several flags fill, one file each time.
 FLAGS = {"styles": "style", "style_maps": "style_map", "regions": "region", "style_regions": "style_mask"}
 # Commands whose own options are named like fields of a recipe.
@@ -60,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with heeded(deadline=arguments is None) as interrupted:
         code = answered(given)
         if interrupted and arguments is None:
-            end(interrupted.code)
+            leave(interrupted.code)
     return interrupted.code or code
 
 

@@ -13,7 +13,7 @@ import jax
 from rich.console import Console
 from tyro.conf import Positional, UseAppendAction, arg
 
-from jaxstyle.cli.console.interrupts import last_words
+from jaxstyle.cli.console.interrupts import INTERRUPTED, last_words
 from jaxstyle.cli.console.progress import show_sweep
 from jaxstyle.cli.running.maps import MapOptions, sweep_maps
 from jaxstyle.cli.running.regions import parse_regions
@@ -36,8 +36,6 @@ from jaxstyle.transfer.presets.translation import translated
 from jaxstyle.transfer.recipe import Recipe
 from jaxstyle.transfer.settings import override
 from jaxstyle.weights.store import best_available, load_weights
-
-INTERRUPTED = 130
 
 
 @dataclass(frozen=True)

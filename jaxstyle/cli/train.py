@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tyro.conf import Positional, UseAppendAction, arg
 
 from jaxstyle.backbones.perceptual import Weights
-from jaxstyle.cli.console.interrupts import noting_signals
+from jaxstyle.cli.console.interrupts import INTERRUPTED, last_words, noting_signals
 from jaxstyle.cli.running.arguments import Settings
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.fast.card import Card
@@ -34,6 +34,8 @@ from jaxstyle.sweeps.trainings import Progress as Steps
 from jaxstyle.transfer.settings import override
 from jaxstyle.weights.store import best_available, load_weights, sha256
 
+SECONDS_TO_SAVE = 120.0
+"""What a step of a large network, the photos held out and a checkpoint may take after Ctrl-C."""
 P = TypeVar("P", Step, Steps)
 FIELDS = frozenset(field.name for field in dataclasses.fields(Training))
 """Fields of the recipe; each is an option."""
@@ -106,9 +108,10 @@ class Train:
         given = Ingredients(self.paintings, self.photos, weights, self.save_every, self.licence)
         console.print(f"{device_name()}: {len(lanes)} trainings of {base.steps} steps → {self.output}",
                       highlight=False, soft_wrap=True)
-        with noting_signals() as stop:
-            for _ in shown(run_trainings(self.output, lanes, given, lambda: bool(stop)), console):
-                continue
+        with noting_signals(SECONDS_TO_SAVE) as stop:
+            if not followed(run_trainings(self.output, lanes, given, lambda: bool(stop)), console,
+                            "the same command goes on"):
+                return INTERRUPTED
         if stop:
             console.print("stopped; the same command goes on from here")
             return stop.code
@@ -144,9 +147,10 @@ class Train:
         console.print(f"{device_name()}: {len(self.paintings)} paintings, {len(found.photos.files)} photos "
                       f"and {len(found.held_out)} held out, {recipe.steps} steps of {recipe.batch} at "
                       f"{recipe.crop} px → {self.output}", highlight=False, soft_wrap=True)
-        with noting_signals() as stop:
-            for _ in shown(run(self.output, recipe, task, found.photos, books, lambda: bool(stop)), console):
-                continue
+        with noting_signals(SECONDS_TO_SAVE) as stop:
+            steps = run(self.output, recipe, task, found.photos, books, lambda: bool(stop))
+            if not followed(steps, console, "--resume goes on"):
+                return INTERRUPTED
         skipped = {**found.skipped, **found.photos.skipped}
         if skipped:
             console.print(f"{len(skipped)} photos were left out because they cannot be decoded: "
@@ -158,6 +162,21 @@ class Train:
             return stop.code
         console.print(f"done → {self.output}", highlight=False, soft_wrap=True)
         return 0
+
+
+def followed(progress: Iterable[P], console: Console, how: str) -> bool:
+    """Runs a training while showing it; False, and a line on how to go on, if a signal ended it unsaved."""
+    def say() -> None:
+        console.print(f"interrupted; {how} from the last checkpoint", highlight=False, soft_wrap=True)
+
+    try:
+        with last_words(say):
+            for _ in shown(progress, console):
+                continue
+    except KeyboardInterrupt:
+        say()
+        return False
+    return True
 
 
 def shown(progress: Iterable[P], console: Console) -> Iterator[P]:

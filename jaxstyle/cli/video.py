@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 from tyro.conf import Positional, arg
 
+from jaxstyle.cli.console.interrupts import INTERRUPTED
 from jaxstyle.cli.console.video_progress import headline, shown, shown_passes
 from jaxstyle.cli.running.arguments import Settings
 from jaxstyle.errors import JaxstyleError
@@ -24,8 +25,6 @@ from jaxstyle.video.make import Job, make, read_recorded, seconds
 from jaxstyle.video.plan import Plan, check_plan, job_from, located, plan_from
 from jaxstyle.video.recipe import VideoRecipe, named
 from jaxstyle.weights.store import best_available
-
-INTERRUPTED = 130
 
 
 @dataclass(frozen=True)

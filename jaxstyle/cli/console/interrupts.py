@@ -8,16 +8,23 @@ ends it.
 
 from __future__ import annotations
 
+import math
 import os
+import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
+INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C ended."""
 GRACE_SECONDS = 3.0
+# timeout(1) signals its child, then the group of both: that is one signal, not two.
+ONE_SIGNAL_SECONDS = 0.5
 AGAIN_SECONDS = 0.05
 # What is raised in these is printed and forgotten: destructors, and JAX's callback of the garbage collector.
 DEAF = ("__del__", "_xla_gc_callback")
@@ -26,11 +33,13 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass
 class Interrupted:
-    """Whether a signal came, and which; whether it is only noted instead of raising; and what to do if the
-    process has to be ended."""
+    """Whether a signal came, which and when; whether it is only noted instead of raising; how long what is in
+    hand may still take; and what to do if the process has to be ended."""
 
     signal: int = 0
+    came: float = math.inf
     noting: bool = False
+    grace: float = GRACE_SECONDS
     words: list[Callable[[], object]] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
 
@@ -64,7 +73,10 @@ def heeded(deadline: bool = False) -> Iterator[Interrupted]:
         if not found.noting and deaf(frame):
             _send_again(number)
             return
-        again, found.signal = bool(found), found.signal or number
+        again, found.signal, now = bool(found), found.signal or number, time.monotonic()
+        if again and now - found.came < ONE_SIGNAL_SECONDS:
+            return
+        found.came = min(found.came, now)
         if again or not found.noting:
             raise KeyboardInterrupt
 
@@ -96,14 +108,19 @@ def _send_again(number: int) -> None:
 
 
 @contextmanager
-def noting_signals() -> Iterator[Interrupted]:
-    """Notes the first Ctrl-C or SIGTERM instead of raising; the second raises `KeyboardInterrupt`."""
+def noting_signals(grace: float = GRACE_SECONDS) -> Iterator[Interrupted]:
+    """Notes the first Ctrl-C or SIGTERM instead of raising; the second raises `KeyboardInterrupt`.
+
+    Args:
+      grace: seconds that the work in hand may take after the first.
+    """
     with heeded() if not _current else _nothing(_current[-1]) as found:
-        before, found.noting = found.noting, True
+        before = found.noting, found.grace
+        found.noting, found.grace = True, grace
         try:
             yield found
         finally:
-            found.noting = before
+            found.noting, found.grace = before
 
 
 @contextmanager
@@ -118,7 +135,7 @@ def last_words(say: Callable[[], object]) -> Iterator[None]:
         words.remove(say)
 
 
-def end(code: int) -> None:
+def leave(code: int) -> None:
     """Leave at once: at the usual end, threads that still compile crash the interpreter."""
     sys.stdout.flush()
     sys.stderr.flush()
@@ -151,15 +168,17 @@ def _listening(found: Interrupted) -> Iterator[None]:
 
 def _listen(found: Interrupted, read: int) -> None:
     """Ends the process some seconds after a signal, unless it has ended what it did by then."""
-    number = -1
-    while number not in SIGNALS:
-        number = os.read(read, 1)[0]
+    first, came, end = 0, 0.0, math.inf
+    while select.select([read], [], [], None if math.isinf(end) else max(0.0, end - time.monotonic()))[0]:
+        number, now = os.read(read, 1)[0], time.monotonic()
         if number == 0:
             return
-    if found.over.wait(GRACE_SECONDS):
-        return
+        if number in SIGNALS and not first:
+            first, came, end = number, now, now + found.grace
+        elif number in SIGNALS and now - came >= ONE_SIGNAL_SECONDS:
+            end = min(end, now + GRACE_SECONDS)
     try:
         if found.words:
             found.words[-1]()
     finally:
-        end(128 + number)
+        leave(128 + first)
