@@ -12,7 +12,7 @@ from video_runner import Setup, run
 
 
 def variants(setup: Setup):
-    return {"frame by frame": setup.plan("frame-by-frame")}
+    return {"frame by frame": setup.request("frame-by-frame")}
 
 
 if __name__ == "__main__":

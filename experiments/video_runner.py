@@ -27,8 +27,8 @@ from jaxstyle.video import folder as files
 from jaxstyle.video.files.pictures import beside, strip_indices, thumbnail, write_flicker, write_strip
 from jaxstyle.video.make import make
 from jaxstyle.video.optimise import to_float
-from jaxstyle.video.plan import Plan, job_from
 from jaxstyle.video.recipe import VideoRecipe, named
+from jaxstyle.video.request import Request, job_from
 from jaxstyle.weights.store import best_available, load_weights
 
 RESULTS = "results.json"
@@ -57,21 +57,21 @@ class Setup:
     quick: bool = False
     """64 pixels and few steps, to see that it works."""
 
-    def plan(self, recipe: VideoRecipe | str | None = None, **changes: Any) -> Plan:
+    def request(self, recipe: VideoRecipe | str | None = None, **changes: Any) -> Request:
         """A video of the clip with a recipe, or with the model where there is none."""
         chosen = named(recipe) if isinstance(recipe, str) else recipe
         if chosen is not None and self.quick:
             chosen = quick(chosen)
         if chosen is None and self.model is None:
             raise JaxstyleError("this experiment takes a fast network: --model MODEL")
-        plan = Plan(source=self.clip, output=self.output, recipe=chosen,
+        request = Request(source=self.clip, output=self.output, recipe=chosen,
                     styles=() if chosen is None else (str(self.style),),
                     model=str(self.model) if chosen is None else None,
                     weights=None if chosen is None else self.weights or best_available(),
                     size=min(self.size, 64) if self.quick else self.size,
                     end=None if self.seconds is None else str(Fraction(str(self.seconds))),
                     flow=None if self.flow is None else str(self.flow))
-        return replace(plan, **changes)
+        return replace(request, **changes)
 
 
 def quick(recipe: VideoRecipe) -> VideoRecipe:
@@ -83,13 +83,13 @@ def quick(recipe: VideoRecipe) -> VideoRecipe:
     return changed(recipe, stages)
 
 
-def perform(setup: Setup, label: str, plan: Plan, console: Console) -> dict[str, Any]:
+def perform(setup: Setup, label: str, request: Request, console: Console) -> dict[str, Any]:
     """Makes one video as a folder of frames and measures it: flicker, distances, seconds per frame."""
     from jaxstyle.cli.video import load_model
 
     folder = setup.output / label.replace(" ", "-")
-    plan = replace(plan, output=folder)
-    job = job_from(plan, None if plan.model is None else load_model(plan), measure=True)
+    request = replace(request, output=folder)
+    job = job_from(request, None if request.model is None else load_model(request), measure=True)
     files.begin(folder, job.manifest, force=True)
     judge = load_weights(setup.weights or best_available())
     references = References(styles=(jnp.asarray(load(setup.style)),))
@@ -145,7 +145,7 @@ def report(output: Path, about: str) -> None:
     (output / "report.html").write_text(page)
 
 
-def main(about: str | None, variants: Callable[[Setup], Mapping[str, Plan]],
+def main(about: str | None, variants: Callable[[Setup], Mapping[str, Request]],
          arguments: Sequence[str] | None = None) -> int:
     """Run an experiment from its command line; returns the exit code."""
     console = terminal()
@@ -156,8 +156,8 @@ def main(about: str | None, variants: Callable[[Setup], Mapping[str, Plan]],
         setup.output.mkdir(parents=True, exist_ok=True)
         path = setup.output / RESULTS
         results = json.loads(path.read_text()) if path.is_file() else {}
-        for label, plan in variants(setup).items():
-            results[label] = perform(setup, label, plan, console)
+        for label, request in variants(setup).items():
+            results[label] = perform(setup, label, request, console)
             path.write_text(json.dumps(results, indent=1))
         report(setup.output, (about or "").strip())
         console.print(f"done → {setup.output / 'report.html'}", highlight=False)
@@ -167,6 +167,6 @@ def main(about: str | None, variants: Callable[[Setup], Mapping[str, Plan]],
     return 0
 
 
-def run(about: str | None, variants: Callable[[Setup], Mapping[str, Plan]]) -> None:
+def run(about: str | None, variants: Callable[[Setup], Mapping[str, Request]]) -> None:
     """`main`, for a script."""
     sys.exit(main(about, variants))

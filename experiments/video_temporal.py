@@ -16,8 +16,8 @@ from jaxstyle.video.recipe import QUICK
 
 
 def variants(setup: Setup):
-    return {"warped start": setup.plan(replace(QUICK, {"following.terms.temporal.weight": 0.0})),
-            "temporal": setup.plan("quick"), "long term": setup.plan("long-term")}
+    return {"warped start": setup.request(replace(QUICK, {"following.terms.temporal.weight": 0.0})),
+            "temporal": setup.request("quick"), "long term": setup.request("long-term")}
 
 
 if __name__ == "__main__":

@@ -67,10 +67,11 @@ def x64():
 
 
 @pytest.fixture
-def quickly():
-    """Few optimisations for one test, whose programs run for a moment only."""
+def optimised(monkeypatch):
+    """All optimisations and the fast operations for one test, whose programs run longer than they compile."""
+    monkeypatch.delenv("JAXSTYLE_OPS", raising=False)
     before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
+    jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
 

@@ -11,7 +11,7 @@ import scipy.linalg
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.ops.colors import spaces as color
 
-pytestmark = pytest.mark.usefixtures("x64", "quickly")
+pytestmark = pytest.mark.usefixtures("x64")
 
 RNG = np.random.default_rng(0)
 MIX = RNG.normal(size=(3, 3)) / 8

@@ -15,7 +15,7 @@ from jaxstyle.losses.guided import GuidedGram, guided_gram, guided_loss
 from jaxstyle.metrics.distortion import changed_edges, distortion
 from jaxstyle.ops.masks import feathered, guide, partition
 
-pytestmark = pytest.mark.usefixtures("x64", "quickly")
+pytestmark = pytest.mark.usefixtures("x64")
 
 RNG = np.random.default_rng(0)
 F, MASK = RNG.normal(size=(6, 8, 4)), RNG.random((6, 8))

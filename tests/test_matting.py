@@ -17,7 +17,7 @@ from jaxstyle.ops.poisson import screen_for
 from jaxstyle.ops.poisson import screened_poisson as poisson
 from jaxstyle.references import References
 
-pytestmark = pytest.mark.usefixtures("x64", "quickly")
+pytestmark = pytest.mark.usefixtures("x64")
 
 RNG = np.random.default_rng(0)
 PHOTO, RESULT = RNG.random((7, 9, 3)), RNG.random((7, 9, 3))

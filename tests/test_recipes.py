@@ -84,9 +84,8 @@ def test_unknown_names_list_the_choices():
         recipes.named("van-gogh")
 
 
-def test_gram_lowers_the_loss_by_nine_tenths(shared, tmp_path, monkeypatch):
+def test_gram_lowers_the_loss_by_nine_tenths(shared, tmp_path, optimised):
     """Tübingen and Starry Night at 128 pixels with the distilled network of ../shared, 120 steps."""
-    monkeypatch.delenv("JAXSTYLE_OPS")  # a program that runs longer than it compiles
     source = shared / "weights/vgg19_distilled16x_stage5.npz"
     weights = port(source, tmp_path / "distilled.safetensors", "vgg19")
     references = References(content=load(shared / "images/content/tubingen.jpg"),

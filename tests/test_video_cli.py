@@ -106,14 +106,14 @@ def test_killed_at_any_moment_it_goes_on_with_the_same_bits(place, monkeypatch, 
         made.append(1)
         return real(*given)
 
-    monkeypatch.setattr("jaxstyle.video.plan.paint_frame", dies)
+    monkeypatch.setattr("jaxstyle.video.request.paint_frame", dies)
     assert video("-o", "parts.mp4") == 130
     assert "the same command goes on" in capsys.readouterr().err
     part = place / "parts.mp4.part"
     assert not (place / "parts.mp4").exists() and len(frames_of(part)) <= 3
     assert not list(place.glob(".jaxstyle*"))
     (part / "000002.png").write_bytes((part / "000002.png").read_bytes()[:50])  # damaged: is made again
-    monkeypatch.setattr("jaxstyle.video.plan.paint_frame", real)
+    monkeypatch.setattr("jaxstyle.video.request.paint_frame", real)
     assert video("-o", "parts.mp4", "--terms.style.weight", "3") == 2
     assert "other settings" in capsys.readouterr().err
     assert video("-o", "parts.mp4") == 0 and "going on after frame" in capsys.readouterr().err

@@ -38,11 +38,11 @@ def test_what_is_compared(name, clip):
     experiment = importlib.import_module(name)
     setup = runner.Setup(clip=clip / "frames", style=clip / "painting.png", output=clip / "run",
                          model=clip / "model.safetensors", weights="deep", size=32, quick=True)
-    plans = experiment.variants(setup)
-    assert list(plans) == LABELS[name]
+    requests = experiment.variants(setup)
+    assert list(requests) == LABELS[name]
     for heading in ("Source:", "Question:", f"Command: python experiments/{name}.py", "Cost:", "Look for:"):
         assert f"\n{heading}" in experiment.__doc__
-    assert all((plan.model is None) == (name != "video_fast") for plan in plans.values())
+    assert all((request.model is None) == (name != "video_fast") for request in requests.values())
 
 
 def test_an_experiment_makes_a_report(clip, monkeypatch):

@@ -22,8 +22,8 @@ from jaxstyle.video import folder as files
 from jaxstyle.video.files.encode import CODECS
 from jaxstyle.video.files.pictures import beside, strip_indices, thumbnail, write_flicker, write_strip
 from jaxstyle.video.make import Job, make, read_recorded, seconds
-from jaxstyle.video.plan import Plan, check_plan, job_from, located, plan_from
 from jaxstyle.video.recipe import VideoRecipe, named
+from jaxstyle.video.request import Request, check_request, job_from, located, request_from
 from jaxstyle.weights.store import best_available
 
 
@@ -82,7 +82,7 @@ class Video:
         """Make the video."""
         if self.model and settings:
             raise JaxstyleError(f"--{next(iter(settings))} belongs to a recipe; a model has none")
-        plan = Plan(
+        request = Request(
             source=self.source, output=self.output, styles=tuple(map(str, self.styles)),
             model=None if self.model is None else model_path(self.model),
             recipe=self.chosen_recipe(settings) if self.styles else None,
@@ -90,7 +90,7 @@ class Video:
             end=None if self.end is None else str(time(self.end)), every=self.every, rate=str(rate(self.fps)),
             size=self.size, blend=self.blend, stabilise=self.stabilise, crf=self.crf,
             flow=None if self.flow is None else str(self.flow), sound=not self.no_sound)
-        return produce(plan, console, measure=self.measure, force=self.force)
+        return produce(request, console, measure=self.measure, force=self.force)
 
     def chosen_recipe(self, settings: Settings) -> VideoRecipe:
         """The named recipe with the short flags and settings applied, to first and following frames alike."""
@@ -133,20 +133,20 @@ def rate(number: float) -> Fraction:
     return ntsc if abs(float(ntsc) - number) < 0.004 and number != round(number) else Fraction(str(number))
 
 
-def produce(plan: Plan, console: Console, *, measure: bool = False, force: bool = False) -> int:
+def produce(request: Request, console: Console, *, measure: bool = False, force: bool = False) -> int:
     """Makes a video, and shows how it goes; returns the exit code (130 if interrupted)."""
-    check_plan(plan)
-    if files.is_video(plan.output) and plan.output.exists() and not force:
-        raise JaxstyleError(f"{plan.output}: exists already; add --force to overwrite it")
-    apply = None if plan.model is None else load_model(plan)
-    job = job_from(plan, apply, measure)
-    work = files.work_folder(plan.output)
+    check_request(request)
+    if files.is_video(request.output) and request.output.exists() and not force:
+        raise JaxstyleError(f"{request.output}: exists already; add --force to overwrite it")
+    apply = None if request.model is None else load_model(request)
+    job = job_from(request, apply, measure)
+    work = files.work_folder(request.output)
     there = files.begin(work, job.manifest, force)
-    console.print(headline(job, plan, there), highlight=False, soft_wrap=True)
+    console.print(headline(job, request, there), highlight=False, soft_wrap=True)
     try:
         done = None
-        if plan.recipe is not None and plan.recipe.passes > 1:
-            done = sweep_passes(plan, job, console)
+        if request.recipe is not None and request.recipe.passes > 1:
+            done = sweep_passes(request, job, console)
         finish(job, done, console)
     except KeyboardInterrupt:
         console.print(f"interrupted with {files.count_done(work)} of {len(job.source.times)} frames in "
@@ -155,12 +155,12 @@ def produce(plan: Plan, console: Console, *, measure: bool = False, force: bool 
     return 0
 
 
-def sweep_passes(plan: Plan, job: Job, console: Console) -> Any:
+def sweep_passes(request: Request, job: Job, console: Console) -> Any:
     """Runs the passes of a multi-pass recipe; returns where the finished frames are."""
     from jaxstyle.video.multipass import MultiPass, last_pass, passes
 
-    assert plan.recipe is not None
-    recipe, shape, work = plan.recipe, (job.height, job.width), files.work_folder(plan.output)
+    assert request.recipe is not None
+    recipe, shape, work = request.recipe, (job.height, job.width), files.work_folder(request.output)
     weights, styles, sized = job.paint.args  # type: ignore[attr-defined]
     steps = passes(MultiPass(weights, styles, sized, job.source, job.flow_of, work, shape))
     for _ in shown_passes(steps, recipe.passes, len(job.source.times), console):
@@ -202,15 +202,15 @@ def model_path(name: str) -> str:
     return str(find_model(name))
 
 
-def load_model(plan: Plan) -> Any:
-    """The fast network of a plan as a pure function of images.
+def load_model(request: Request) -> Any:
+    """The fast network of a request as a pure function of images.
 
     Raises:
       JaxstyleError: there is none of this name, it is damaged, or it has no such style.
     """
     from jaxstyle.video.feed_forward import frame_function, parse_blend
 
-    return frame_function(Path(str(plan.model)), parse_blend(plan.blend))
+    return frame_function(Path(str(request.model)), parse_blend(request.blend))
 
 
 def is_made_video(path: Path) -> bool:
@@ -233,5 +233,5 @@ def replay_video(replay: Any, console: Console) -> int:
                             "kind")
     source = None if replay.content is None else Path(replay.content)
     data = located(data, made.resolve().parent)
-    plan = plan_from(data, output, source, replay.style, replay.weights, replay.model)
-    return produce(plan, console, force=replay.force)
+    request = request_from(data, output, source, replay.style, replay.weights, replay.model)
+    return produce(request, console, force=replay.force)

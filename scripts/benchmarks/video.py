@@ -30,7 +30,7 @@ from jaxstyle.video.estimate import flow_source
 from jaxstyle.video.feed_forward import function_of
 from jaxstyle.video.files.frames import Selection, open_source
 from jaxstyle.video.make import Job, make
-from jaxstyle.video.plan import FAST_CUT, Plan, output_shape
+from jaxstyle.video.request import FAST_CUT, Request, output_shape
 from jaxstyle.video.steady import paint_fast
 
 
@@ -66,14 +66,15 @@ def random_model() -> Model:
 
 def ours(model: Model, arguments: Arguments, size: int, stabilise: float, folder: Path) -> float:
     """Frames per second of `jaxstyle.video`."""
-    plan = Plan(source=arguments.clip, output=folder / f"{size}-{stabilise}.mp4", model="random", size=size)
-    whole = open_source(plan.source, Selection(), Fraction(24))
+    request = Request(source=arguments.clip, output=folder / f"{size}-{stabilise}.mp4", model="random",
+                      size=size)
+    whole = open_source(request.source, Selection(), Fraction(24))
     end = whole.times[min(arguments.frames, len(whole.times) - 1)] - whole.times[0]
     selection = Selection(end=end)
-    source = open_source(plan.source, selection, Fraction(24))
-    height, width = output_shape(source, plan)
-    apply, work = function_of(model, jnp.ones(1)), files.work_folder(plan.output)
-    job = Job(source=source, selection=selection, output=plan.output, height=height, width=width,
+    source = open_source(request.source, selection, Fraction(24))
+    height, width = output_shape(source, request)
+    apply, work = function_of(model, jnp.ones(1)), files.work_folder(request.output)
+    job = Job(source=source, selection=selection, output=request.output, height=height, width=width,
               paint=lambda image, earlier: paint_fast(apply, stabilise, image, earlier),
               offsets=(1,) if stabilise else (), cut=FAST_CUT, flow_of=flow_source(None, work / files.FLOW),
               manifest={"format": files.FORMAT})
@@ -125,11 +126,11 @@ def torch_loop(model: Model, arguments: Arguments, size: int, folder: Path) -> f
     import av
 
     run = torch_network(model)
-    plan = Plan(source=arguments.clip, output=folder / "torch.mp4", model="random", size=size)
-    height, width = output_shape(open_source(plan.source, Selection(), Fraction(24)), plan)
+    request = Request(source=arguments.clip, output=folder / "torch.mp4", model="random", size=size)
+    height, width = output_shape(open_source(request.source, Selection(), Fraction(24)), request)
 
     def frames() -> Any:
-        with av.open(str(plan.source)) as source, av.open(str(plan.output), "w") as output:
+        with av.open(str(request.source)) as source, av.open(str(request.output), "w") as output:
             stream: Any = output.add_stream("libx264", rate=24, options={"crf": "18"})
             stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
             for index, frame in enumerate(source.decode(video=0)):

@@ -13,17 +13,17 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from jaxstyle.runs.manifest import device_name
 from jaxstyle.video.make import Job
-from jaxstyle.video.plan import Plan
+from jaxstyle.video.request import Request
 from jaxstyle.video.sequence import Painted
 
 T = TypeVar("T")
 LOG_SECONDS = 10.0
 
 
-def headline(job: Job, plan: Plan, there: int) -> str:
+def headline(job: Job, request: Request, there: int) -> str:
     """Device, size, length and what paints, in one line."""
     cores = f", {os.cpu_count()} cores" if jax.default_backend() == "cpu" else ""
-    by = f"model {plan.model}" if plan.model else f"weights {plan.weights}"
+    by = f"model {request.model}" if request.model else f"weights {request.weights}"
     going_on = f" · going on after frame {there}" if there else ""
     sound = " · with sound" if job.sound and job.source.sounds else ""
     return (f"{device_name()}{cores} · {job.width}×{job.height} pixels · {len(job.source.times)} frames at "

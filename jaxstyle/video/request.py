@@ -42,7 +42,7 @@ FAST_CUT = 0.4
 
 
 @dataclass(frozen=True)
-class Plan:
+class Request:
     """A video to be made.
 
     Attributes:
@@ -78,93 +78,94 @@ class Plan:
                          end=None if self.end is None else Fraction(self.end))
 
 
-def check_plan(plan: Plan) -> None:
+def check_request(request: Request) -> None:
     """Raise before any work if the video could not be written in the end, or numbers make no sense.
 
     Raises:
       JaxstyleError: says what is wrong.
     """
-    if files.is_video(plan.output):
-        check_target(plan.output)
-    if not plan.output.parent.is_dir():
-        raise JaxstyleError(f"{plan.output}: its folder does not exist; create it first")
-    if files.is_video(plan.output) and plan.output.is_dir():
-        raise JaxstyleError(f"{plan.output}: is a folder; add a file name")
-    if plan.output.resolve() == plan.source.resolve():
-        raise JaxstyleError(f"{plan.output}: is the video itself; choose another name")
-    if not 0 <= plan.stabilise <= 1:
-        raise JaxstyleError(f"stabilise takes a share from 0 to 1, not {plan.stabilise:g}")
-    if plan.crf is not None and not 0 <= plan.crf <= 63:
-        raise JaxstyleError(f"crf takes a number from 0 (lossless) to 63, not {plan.crf}")
-    if plan.size is not None and plan.size < 16:
-        raise JaxstyleError(f"size {plan.size}: frames need at least 16 pixels on their longer side")
-    if (plan.recipe is None) == (plan.model is None):
+    if files.is_video(request.output):
+        check_target(request.output)
+    if not request.output.parent.is_dir():
+        raise JaxstyleError(f"{request.output}: its folder does not exist; create it first")
+    if files.is_video(request.output) and request.output.is_dir():
+        raise JaxstyleError(f"{request.output}: is a folder; add a file name")
+    if request.output.resolve() == request.source.resolve():
+        raise JaxstyleError(f"{request.output}: is the video itself; choose another name")
+    if not 0 <= request.stabilise <= 1:
+        raise JaxstyleError(f"stabilise takes a share from 0 to 1, not {request.stabilise:g}")
+    if request.crf is not None and not 0 <= request.crf <= 63:
+        raise JaxstyleError(f"crf takes a number from 0 (lossless) to 63, not {request.crf}")
+    if request.size is not None and request.size < 16:
+        raise JaxstyleError(f"size {request.size}: frames need at least 16 pixels on their longer side")
+    if (request.recipe is None) == (request.model is None):
         raise JaxstyleError("give a painting, or a model of a fast network: one of them")
 
 
-def output_shape(source: Source, plan: Plan) -> tuple[int, int]:
+def output_shape(source: Source, request: Request) -> tuple[int, int]:
     """Height and width of the results: of the source's proportions; even numbers for a video file."""
     longer = max(source.height, source.width)
-    size = plan.size or (longer if plan.model else min(longer, DEFAULT_SIZE))
+    size = request.size or (longer if request.model else min(longer, DEFAULT_SIZE))
     height, width = fit_shape(source.height, source.width, size)
-    if files.is_video(plan.output):
+    if files.is_video(request.output):
         return max(2, height // 2 * 2), max(2, width // 2 * 2)
     return height, width
 
 
-def job_from(plan: Plan, apply: Apply | None = None, measure: bool = False) -> Job:
-    """Opens what a plan names.
+def job_from(request: Request, apply: Apply | None = None, measure: bool = False) -> Job:
+    """Opens what a request names.
 
     Args:
-      apply: the network of `plan.model`.
+      apply: the network of `request.model`.
 
     Raises:
       JaxstyleError: see `open_source`, `load`, `load_weights`.
     """
-    check_plan(plan)
-    source = open_source(plan.source, plan.selection(), Fraction(plan.rate))
-    height, width = output_shape(source, plan)
+    check_request(request)
+    source = open_source(request.source, request.selection(), Fraction(request.rate))
+    height, width = output_shape(source, request)
     if apply is not None:
-        paint: Paint = partial(paint_fast, apply, plan.stabilise)
-        offsets: tuple[int, ...] = (1,) if plan.stabilise > 0 else ()
+        paint: Paint = partial(paint_fast, apply, request.stabilise)
+        offsets: tuple[int, ...] = (1,) if request.stabilise > 0 else ()
         cut, weights = FAST_CUT, None
     else:
-        assert plan.recipe is not None and plan.weights is not None
-        recipe = with_video_size(plan.recipe, max(height, width))
-        weights = load_weights(plan.weights)
-        styles = tuple(jnp.asarray(load(path)) for path in plan.styles)
+        assert request.recipe is not None and request.weights is not None
+        recipe = with_video_size(request.recipe, max(height, width))
+        weights = load_weights(request.weights)
+        styles = tuple(jnp.asarray(load(path)) for path in request.styles)
         paint = partial(paint_frame, weights, styles, recipe)
         offsets, cut = recipe.offsets, float(recipe.cut)
-    flow_of = flow_source(None if plan.flow is None else Path(plan.flow),
-                          files.work_folder(plan.output) / files.FLOW)
-    return Job(source=source, selection=plan.selection(), output=plan.output, height=height, width=width,
-               paint=paint, offsets=offsets, cut=cut, flow_of=flow_of, crf=plan.crf, sound=plan.sound,
-               measure=measure, manifest=record(plan, weights))
+    flow_of = flow_source(None if request.flow is None else Path(request.flow),
+                          files.work_folder(request.output) / files.FLOW)
+    return Job(source=source, selection=request.selection(), output=request.output, height=height,
+               width=width, paint=paint, offsets=offsets, cut=cut, flow_of=flow_of, crf=request.crf,
+               sound=request.sound, measure=measure, manifest=record(request, weights))
 
 
-def record(plan: Plan, weights: Weights | None) -> dict[str, Any]:
+def record(request: Request, weights: Weights | None) -> dict[str, Any]:
     """The manifest of a video."""
     if weights is None:
-        made = manifest_of_model(plan)
+        made = manifest_of_model(request)
     else:
-        made = manifest(plan.recipe, Files(styles=plan.styles), weights, beside=plan.output.parent)
-    how = {"source": entry(plan.source, plan),
-           "start": plan.start, "end": plan.end, "every": plan.every, "rate": plan.rate, "size": plan.size,
-           "stabilise": plan.stabilise if plan.model else None, "blend": plan.blend,
-           "flow": None if plan.flow is None else name_from(plan.flow, plan.output.parent),
-           "even": files.is_video(plan.output)}
+        made = manifest(request.recipe, Files(styles=request.styles), weights, beside=request.output.parent)
+    how = {"source": entry(request.source, request),
+           "start": request.start, "end": request.end, "every": request.every, "rate": request.rate,
+           "size": request.size,
+           "stabilise": request.stabilise if request.model else None, "blend": request.blend,
+           "flow": None if request.flow is None else name_from(request.flow, request.output.parent),
+           "even": files.is_video(request.output)}
     return {**made, "format": files.FORMAT, "video": how}
 
 
-def manifest_of_model(plan: Plan) -> dict[str, Any]:
+def manifest_of_model(request: Request) -> dict[str, Any]:
     """The part of a manifest that says which network made the frames."""
-    assert plan.model is not None
-    return {"model": entry(Path(plan.model), plan), "versions": versions(), "device": device_name()}
+    assert request.model is not None
+    return {"model": entry(Path(request.model), request), "versions": versions(), "device": device_name()}
 
 
-def entry(path: Path, plan: Plan) -> dict[str, str]:
+def entry(path: Path, request: Request) -> dict[str, str]:
     """A file or folder as the manifest of a video names it."""
-    return {"path": name_from(str(path), plan.output.parent), "sha256": source_hash(path)}
+    return {"path": name_from(str(path), request.output.parent), "sha256": source_hash(path)}
 
 
 def source_hash(path: Path) -> str:
@@ -183,9 +184,9 @@ def _has_pictures(folder: Path) -> bool:
         return False
 
 
-def plan_from(data: Mapping[str, Any], output: Path, source: Path | None = None,
-              styles: tuple[str, ...] = (), weights: str | None = None, model: str | None = None) -> Plan:
-    """The plan of a recorded video; files that have moved are named anew.
+def request_from(data: Mapping[str, Any], output: Path, source: Path | None = None,
+              styles: tuple[str, ...] = (), weights: str | None = None, model: str | None = None) -> Request:
+    """The request of a recorded video; files that have moved are named anew.
 
     Raises:
       JaxstyleError: a file is missing or is not the one that was used.
@@ -215,7 +216,7 @@ def plan_from(data: Mapping[str, Any], output: Path, source: Path | None = None,
         if load_weights(found["weights"]).sha256 != data["weights"]["sha256"]:
             raise JaxstyleError(f"weights '{found['weights']}' are not those that were used (SHA-256 "
                                 "differs)")
-    return Plan(source=same(how["source"], source, "content"), output=output, start=how["start"],
+    return Request(source=same(how["source"], source, "content"), output=output, start=how["start"],
                 end=how["end"], every=how["every"], rate=how["rate"], size=how["size"], flow=how["flow"],
                 **found)
 
