@@ -8,6 +8,8 @@ from pathlib import Path
 
 # Nearly all of the suite's time is compiling; its programs run for a moment, here and in processes it starts.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# An array that is broadcast without being told to is a mistake, in processes that tests start, too.
+os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 
 import jax
 import jax.numpy as jnp

@@ -144,7 +144,7 @@ def moments(image: Array) -> tuple[Array, Array]:
     """Mean `[3]` and covariance `[3, 3]` of the colours of a picture `[H, W, 3]`."""
     flat = image.reshape(-1, image.shape[-1])
     mean = jnp.mean(flat, axis=0)
-    centred = flat - mean
+    centred = flat - mean[None]
     return mean, jnp.matmul(centred.T, centred, precision=lax.Precision.HIGHEST) / flat.shape[0]
 
 
@@ -181,7 +181,7 @@ def _roots(matrix: Array) -> tuple[Array, Array]:
     root = jnp.sqrt(jnp.maximum(values, jnp.finfo(matrix.dtype).eps * jnp.max(jnp.abs(values))))
 
     def scaled(scale: Array) -> Array:
-        return jnp.matmul(vectors * scale, vectors.T, precision=lax.Precision.HIGHEST)
+        return jnp.matmul(vectors * scale[None], vectors.T, precision=lax.Precision.HIGHEST)
 
     return scaled(root), scaled(1 / root)
 
@@ -194,5 +194,5 @@ def matched(image: Array, photo: Array, method: str = "monge-kantorovich") -> Ar
     mean, covariance = moments(image)
     wanted_mean, wanted = moments(photo)
     transform = colour_map(covariance, wanted, method)
-    moved = jnp.matmul(image - mean, transform.T, precision=lax.Precision.HIGHEST)
-    return moved + wanted_mean
+    moved = jnp.matmul(image - mean[None, None], transform.T, precision=lax.Precision.HIGHEST)
+    return moved + wanted_mean[None, None]

@@ -13,7 +13,7 @@ DEFAULT = Recipe(
         "content": Content(weight=0.3, layer_weights=(0.5, 0.5), layers=("relu3_1", "relu4_2"),
                            normalization="relative", palette=1.0),
         "neighbours": Neighbours(weight=1.0, layers=STYLE_LAYERS[:4], layer_weights=(1.0,) * 4, palette=1.0),
-        "style": Gram(weight=2.0, normalization="relative"),
+        "style": Gram(weight=4.0, normalization="relative"),
         "tv": TotalVariation(weight=1.0),
     },
     solver=ArmijoLbfgs(box=PIXEL_RANGE),
@@ -24,7 +24,7 @@ DEFAULT = Recipe(
 """Ours, tuned by eye: after Kolkin et al. 2022, everything in the photo looks like what resembles it most in
 the painting, and Gram matrices bring what is larger than that, such as swirls.
 
-How freely it is painted: `terms.style.weight`, 0.5 (keeps portraits) … 8 (large texture), or a strength.
+How freely it is painted: `terms.style.weight`, 1 (keeps portraits) … 24 (large texture), or a strength.
 The photo is compared in the painting's colours (`palette`). All losses are relative to their targets and the
 layers are those that any VGG has, so it means the same for any size and network. L-BFGS with steps projected
 into the range of pixels.
