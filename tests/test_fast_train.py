@@ -88,6 +88,17 @@ def test_stopping_and_going_on_changes_no_bit(tmp_path, photos, straight, styles
     assert lines == sorted(lines)
 
 
+def test_copying_comes_first_and_is_gone_on_with(tmp_path, photos):
+    """Four of forty steps, and a stop among them: reports end where the loss changes."""
+    whole = trained(tmp_path / "whole", photos, copying=400)[1]
+    lines = [json.loads(line) for line in (tmp_path / "whole" / HISTORY).read_text().splitlines()]
+    assert [line["step"] for line in lines if "copy" in line] == [4]
+    assert [line["step"] for line in lines if "style" in line] == [10, 20, 30, 40]
+    _, half = trained(tmp_path / "run", photos, copying=400, stop=lambda progress: progress.report.step == 4)
+    assert int(half.step) == 5
+    assert_equal(trained(tmp_path / "run", photos, copying=400)[1], whole)
+
+
 def test_a_killed_process_loses_only_the_steps_since(tmp_path, photos, straight):
     (tmp_path / "photos").symlink_to(photos)
     script = Path(__file__).with_name("fast_tiny.py")

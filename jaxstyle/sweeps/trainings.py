@@ -186,7 +186,8 @@ def train_group(directory: Path, number: int, group: Group, given: Ingredients,
         state = report.state
         progress = Progress(report, group.indices, recipe.steps)
         if not report.note:
-            noted(histories, report)
+            if "copy" not in report.losses:
+                noted(histories, report)
             if report.step == recipe.steps or stop() or due(report, given.save_every):
                 held = held_out_losses(recipe, group.task, state, shots.held_out)
                 progress.held_out = {name: float(values.mean()) for name, values in held.items()}

@@ -235,7 +235,7 @@ def write_plot(folder: Path, records: Sequence[Mapping[str, Any]]) -> None:
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot()
-    lines = [record for record in records if "total" in record]
+    lines = [record for record in records if "total" in record and "copy" not in record]
     for name in (key for key in (lines[-1] if lines else {}) if key not in ("step", "seconds", "gradient",
                                                                              "note")):
         axes.plot([r["step"] for r in lines], [r.get(name, np.nan) for r in lines], label=name, linewidth=1)

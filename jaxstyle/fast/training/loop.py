@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -20,7 +21,7 @@ from jaxstyle.fast.model import Model
 from jaxstyle.fast.training.data import Photos
 from jaxstyle.fast.training.objective import check_terms, style_targets
 from jaxstyle.fast.training.recipe import Training
-from jaxstyle.fast.training.train import State, Task, batch_loss, examples, update, whole
+from jaxstyle.fast.training.train import State, Task, batch_loss, copying_steps, examples, update, whole
 from jaxstyle.ops.resize import resize
 from jaxstyle.pytrees import stack
 from jaxstyle.transfer.objective import layers_of
@@ -47,8 +48,14 @@ class Report:
     note: str = ""
 
 
-_advance = jax.jit(update, donate_argnums=2)
-_advance_lanes = jax.jit(jax.vmap(update, in_axes=(0, None, 0, None)), donate_argnums=2)
+@partial(jax.jit, donate_argnums=2, static_argnames=("lanes", "copying"))
+def _advance(recipe: Training, task: Task, state: State, photos: Any, lanes: bool, copying: bool
+             ) -> tuple[State, dict[str, Array]]:
+    """A step of one training, or of many lanes with the same photos."""
+    step = partial(update, copying=copying)
+    if lanes:
+        return jax.vmap(step, in_axes=(0, None, 0, None))(recipe, task, state, photos)
+    return step(recipe, task, state, photos)
 
 
 def make_task(recipe: Training, weights: Weights, paintings: Sequence[Any], base: Model | None = None
@@ -92,14 +99,15 @@ def train_iter(recipe: Training, task: Task, state: State, photos: Photos,
     Raises:
       JaxstyleError: the loss was not finite five times in a row.
     """
-    advance = _advance_lanes if np.ndim(state.step) else _advance
+    lanes, first = np.ndim(state.step) > 0, copying_steps(recipe)
     step, failures = int(np.max(state.step)), np.zeros(np.shape(state.step), int)
     stopped = False
     while step < recipe.steps and not stopped:
         kept, began, losses = jax.tree.map(jnp.copy, state), time.monotonic(), []
-        goal = min(recipe.steps, (step // CHUNK + 1) * CHUNK)
+        copying = step < first
+        goal = min(first if copying else recipe.steps, (step // CHUNK + 1) * CHUNK)
         for _ in range(step, goal):
-            state, parts = advance(recipe, task, state, shared(next(photos)))
+            state, parts = _advance(recipe, task, state, shared(next(photos)), lanes, copying)
             losses.append(parts)
             if stopped := stop():
                 break

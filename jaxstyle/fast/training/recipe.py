@@ -55,6 +55,8 @@ class Training:
         average of the parameters, which is the result.
       stability: weight of mean (network(x + noise) − network(x))², against flicker in videos.
       seed: of parameters, crops, the order of photos and of styles.
+      copying: at first, for so many steps but at most a tenth of all, the network learns to give the photo
+        back: from there it keeps light and shade, where random parameters may end in blots or in relief.
       steps, warmup: of the schedule; schedule: "constant", or "cosine" down to a hundredth.
       batch, crop: photos per step and their side; least_scale: how far photos are reduced at random.
       style_size: longer side of the paintings: the scale of strokes.
@@ -74,6 +76,7 @@ class Training:
     seed: Any = 0
     steps: int = static(default=40_000)
     warmup: int = static(default=0)
+    copying: int = static(default=0)
     schedule: str = static(default="constant")
     batch: int = static(default=4)
     crop: int = static(default=256)
@@ -86,7 +89,8 @@ class Training:
     def __post_init__(self) -> None:
         one_of("precision", self.precision, PRECISIONS)
         one_of("schedule", self.schedule, SCHEDULES)
-        for name, least in (("steps", 1), ("warmup", 0), ("batch", 1), ("crop", 16), ("style_size", 16)):
+        for name, least in (("steps", 1), ("warmup", 0), ("copying", 0), ("batch", 1), ("crop", 16),
+                            ("style_size", 16)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise JaxstyleError(f"{name} is {value!r}; a training takes a whole number of at least "

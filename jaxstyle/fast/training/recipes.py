@@ -24,18 +24,20 @@ VGG16_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 EPOCHS = 2 * 82_783 // 4
 """Steps of two epochs of COCO 2014's training photos in batches of 4."""
 RELATIVE: Terms = {
-    "content": Content(weight=1.0, normalization="relative"),
-    "style": Gram(weight=30.0, normalization="relative"),
+    "content": Content(weight=1.0, layer_weights=(0.5, 0.5), layers=("relu3_1", "relu4_2"),
+                       normalization="relative"),
+    "style": Gram(weight=6.0, normalization="relative"),
     "tv": TotalVariation(weight=1.0),
 }
 """Losses relative to their targets, which mean the same on any network: VGG-19's layers."""
 
 DEFAULT = Training(
-    terms=RELATIVE, learning_rate=2e-3, warmup=50, schedule="cosine", clip=10.0, steps=40_000,
-    pooling="average",
+    terms=RELATIVE, learning_rate=1e-3, warmup=50, copying=400, schedule="cosine", clip=10.0, steps=40_000,
+    pooling="average", architecture=Architecture(output="linear"),
 )
-"""Ours: conditional instance norm, nearest enlargement, reflection; Adam with warm-up, cosine schedule and
-clipping; the averaged parameters are the result."""
+"""Ours: conditional instance norm, nearest enlargement, reflection; copying first; Adam with warm-up, cosine
+schedule and clipping; the averaged parameters are the result. The output is linear: where a tanh saturates,
+black blots have no gradient to leave by."""
 
 JOHNSON_2016 = Training(
     terms={
@@ -155,5 +157,6 @@ def on_network(recipe: Training, weights: Weights) -> tuple[Training, str]:
                             f"VGG, or choose layers among {', '.join(network.layers)}")
     terms = {**RELATIVE, **({} if "tv" in recipe.terms else {"tv": TotalVariation(weight=0.0)})}
     return replace(recipe, {"terms": terms}), (
-        f"on '{weights.name}' with losses relative to their targets at relu1_1 … 5_1 and relu4_2, because "
+        f"on '{weights.name}' with losses relative to their targets at relu1_1 … 5_1, and at relu3_1 and "
+        "relu4_2 for the photo, because "
         "the recipe's are meant for Oxford's networks")

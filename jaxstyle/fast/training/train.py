@@ -120,8 +120,9 @@ def examples(recipe: Training, photos: Array, paintings: Array, step: Any) -> Ex
 
 def photo_loss(
     recipe: Training, task: Task, params: Any, statistics: Any, example: Example, train: bool = True,
+    copying: bool = False,
 ) -> tuple[Array, tuple[dict[str, Array], Any]]:
-    """Loss of one photo for one painting, its parts, and new statistics."""
+    """Loss of one photo for one painting, its parts, and new statistics; `copying`: see `copying_steps`."""
     photo, painting = example.photo, example.painting
     shares = jax.nn.one_hot(painting + task.network.styles - task.count, task.network.styles,
                             dtype=photo.dtype)
@@ -135,6 +136,9 @@ def photo_loss(
         return cast(Array, y), statistics
 
     image, changed = run(photo)
+    if copying:
+        difference = jnp.mean(jnp.abs(image - photo))
+        return difference, ({"copy": difference}, changed)
     target = jax.tree.map(lambda leaf: leaf[painting], task.targets)
     factor = jnp.asarray(recipe.style_weights)[painting] if recipe.style_weights else 1.0
     total, parts = photo_objective(task.weights, recipe.terms, target, photo, image, factor)
@@ -147,12 +151,13 @@ def photo_loss(
 
 def batch_loss(
     recipe: Training, task: Task, params: Any, statistics: Any, batch: Example, train: bool = True,
+    copying: bool = False,
 ) -> tuple[Array, tuple[dict[str, Array], Any]]:
     """Mean loss over `examples`, its parts, and new statistics."""
     prepared = ops.prepare(whole(task.base, params), recipe.precision)
 
     def one(example: Example) -> Any:
-        return photo_loss(recipe, task, prepared, statistics, example, train)
+        return photo_loss(recipe, task, prepared, statistics, example, train, copying)
 
     # One core computes photos in turn as fast as together, in less memory; batch norm looks at all at once.
     alone = jax.default_backend() == "cpu" and jax.device_count() == 1 and not statistics
@@ -168,10 +173,16 @@ def norm_of(tree: Any) -> Array:
     return jnp.sqrt(sum((jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree)), start=jnp.zeros(())))
 
 
-def update(recipe: Training, task: Task, state: State, photos: Array) -> tuple[State, dict[str, Array]]:
+def copying_steps(recipe: Training) -> int:
+    """How many steps at first only learn to give the photo back (mean |y − x|)."""
+    return min(recipe.copying, recipe.steps // 10)
+
+
+def update(recipe: Training, task: Task, state: State, photos: Array, copying: bool = False
+           ) -> tuple[State, dict[str, Array]]:
     """One step: the next state, and the weighted losses (with "total" and "gradient", its norm)."""
     paintings = styles_at(recipe, state.step, task.count)
-    loss = partial(batch_loss, recipe, task)
+    loss = partial(batch_loss, recipe, task, copying=copying)
     (total, (parts, statistics)), gradient = jax.value_and_grad(loss, has_aux=True)(
         state.params, state.statistics, examples(recipe, photos, paintings, state.step))
     moves, moments = optimizer(recipe).update(gradient, state.optimizer, state.params)
