@@ -38,7 +38,7 @@ class Options:
     output: Annotated[Path, arg(aliases=("-o",), metavar="DIR")]
     name: str = ""
     """Style of the model; the painting's file name if not given."""
-    style_weight: float = 30.0
+    style_weight: float = 6.0
     size: int = 256
     style_size: int = 384
     steps: int = 200

@@ -34,7 +34,7 @@ SLOW = frozenset({
     "test_fast_apply", "test_fast_train", "test_video_cli", "test_video_make", "test_video_experiments",
     "test_ports", "test_automatic_maps", "test_cli_maps", "test_controls", "test_guided", "test_hostile",
     "test_learning", "test_literature", "test_losses", "test_losses_neighbours", "test_losses_patches",
-    "test_losses_transport", "test_matting", "test_ops", "test_patch_parts", "test_ranks", "test_together",
+    "test_losses_transport", "test_matting", "test_ops", "test_patch_parts", "test_together",
     "test_trainings", "test_translation", "test_vote",
 })
 """Files that `scripts/test --quick` leaves out: they compile whole searches, or start other processes."""
