@@ -29,7 +29,7 @@ def variants(base):
             continue
         content, style = LAYERS[kind]
         terms = {"content": Content(layers=(content,), normalization="relative"),
-                 "style": Gram(weight=30.0, layers=style, normalization="relative"), "tv": TotalVariation()}
+                 "style": Gram(weight=6.0, layers=style, normalization="relative"), "tv": TotalVariation()}
         found[name] = replace(base, {"terms": terms, "pooling": None}), name
     return found
 

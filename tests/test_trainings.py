@@ -60,6 +60,7 @@ def test_a_lane_is_the_training_alone_and_the_report_shows_it(tmp_path, given):
     found = read_sweep(tmp_path / "runs")
     assert [lane.status for lane in found.lanes] == ["finished", "finished"]
     assert all(lane.image is not None and len(lane.metrics) == 4 for lane in found.lanes)
+    assert all(0 < lane.distance("style") < 2 for lane in found.lanes)
     alone = run_trainings(tmp_path / "alone", lanes[1:], given)
     assert len(list(alone)) == 4
     one, other = (read_model(tmp_path / place) for place in ("runs/lanes/0001", "alone/lanes/0000"))

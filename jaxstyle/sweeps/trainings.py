@@ -24,6 +24,7 @@ from jaxstyle.fast.training.data import Gathered, gathered
 from jaxstyle.fast.training.folder import due, samples
 from jaxstyle.fast.training.loop import Report, held_out_losses, make_task, model_of, train_iter
 from jaxstyle.fast.training.recipe import Training
+from jaxstyle.fast.training.recipes import training_from_json
 from jaxstyle.fast.training.train import State, Task, first_state
 from jaxstyle.images.files import load
 from jaxstyle.pytrees import paths, stack, structure, to_json, unstack
@@ -134,7 +135,8 @@ def run_trainings(directory: Path, lanes: Sequence[TrainingLane], given: Ingredi
     groups = [grouped(indices, lanes, given, images) for indices in equal_structures(lanes)]
     records = [record_of(directory, i, lane, given, groups[0].shots.sha256) for i, lane in enumerate(lanes)]
     write_plan(directory, lanes, records, title=f"training on {', '.join(style_names(given.paintings))}",
-               about=f"Photos held out, and what each model makes of them ({len(groups)} programs).")
+               about="Photos held out, and what each model makes of them; distances and losses are means over "
+                     f"these photos. Programs: {len(groups)}.")
     for number, group in enumerate(groups):
         try:
             if all(is_finished(lane_folder(directory, i), records[i]) for i in group.indices):
@@ -251,7 +253,18 @@ def write_lane(folder: Path, record: Mapping[str, Any], history: History, model:
         "steps": history.steps[-1], "seconds": history.seconds[-1],
         "loss": finite(losses.get("total", history.losses["total"][-1])),
         "parts": {name: finite(value) for name, value in losses.items() if name != "total"},
-        "fingerprint": fingerprint(record)}
+        "fingerprint": fingerprint(record),
+        "distances": distances(training_from_json(record["recipe"]), losses), "judge": record["weights"]}
     if record["status"] == FAILED:
         outcome["reason"] = "no finite loss; use smaller weights or a smaller learning rate"
     write_result(folder, {**record, **outcome}, np.clip(picture, 0, 1), history)
+
+
+def distances(recipe: Training, losses: Mapping[str, float]) -> dict[str, float]:
+    """Content and style losses without their weights, where they are relative to their targets."""
+    found = {}
+    for name in ("content", "style"):
+        term = recipe.terms.get(name)
+        if name in losses and getattr(term, "normalization", "") == "relative":
+            found[name] = losses[name] / float(getattr(term, "weight", 1.0))
+    return found

@@ -160,7 +160,7 @@ def run(folder: Path, recipe: Training, task: Task, photos: Photos, books: Bookk
 
 def due(report: Report, every: int) -> bool:
     """Whether a multiple of `every` steps was reached; reports come every ten steps."""
-    return report.step // every > (report.step - 10) // every and report.step > 0
+    return report.step // every > max(0, report.step - 10) // every
 
 
 def save_state(folder: Path, state: State, place: Mapping[str, Any], best: int | None) -> None:

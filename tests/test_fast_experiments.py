@@ -1,0 +1,52 @@
+"""Every experiment on fast networks trains, measures and writes its table: ten steps of a tiny network."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fast_tiny import picture, write_photos
+from tiny import fast_to_compile
+
+from jaxstyle.images.files import save
+from jaxstyle.weights.store import write_weights
+
+HOME = Path(__file__).resolve().parents[1] / "experiments"
+EXPERIMENTS = {
+    "fast_baseline": ["baseline"], "fast_norms": ["batch", "instance"],
+    "fast_upsampling": ["transposed", "nearest", "bilinear"],
+    "fast_padding": ["reflect", "zero", "replicate"],
+    "fast_tradeoff": ["style 3", "style 10", "style 30", "style 100"],
+    "fast_losses": ["features", "pixels", "both"], "fast_backbones": ["vgg19-slim"],
+}
+MEASURED = {"fast_norms": "contrast kept", "fast_upsampling": "lattice", "fast_padding": "border"}
+
+
+def test_all_are_tried():
+    names = {path.stem for path in HOME.glob("fast_*.py")} - {"fast_runner", "fast_vs_optimised"}
+    assert names == set(EXPERIMENTS)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_experiment(name, tmp_path, monkeypatch, network, compiled_programs, capsys):
+    write_weights(tmp_path / "tiny.safetensors", network, "vgg19")
+    save(tmp_path / "painting.png", picture(50))
+    monkeypatch.setenv("JAXSTYLE_CACHE", str(compiled_programs))
+    monkeypatch.syspath_prepend(str(HOME))
+    monkeypatch.setattr(sys, "argv", [
+        name, "--style", str(tmp_path / "painting.png"),
+        "--photos", str(write_photos(tmp_path / "photos", 40)),
+        "-o", str(tmp_path / "out"), "--weights", str(tmp_path / "tiny.safetensors"), "--steps", "10",
+        "--crop", "32", "--width", "2", "--depth", "1"])
+    with fast_to_compile(), pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(HOME / f"{name}.py"), run_name="__main__")
+    assert ended.value.code == 0, capsys.readouterr().err
+    rows = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [row["label"] for row in rows] == EXPERIMENTS[name]
+    assert all(np.isfinite(row["held-out total"]) for row in rows)
+    if name in MEASURED:
+        assert all(np.isfinite(row[MEASURED[name]]) for row in rows)
+    assert "| label |" in (tmp_path / "out" / "results.md").read_text()
+    assert (tmp_path / "out" / "samples.png").is_file()
