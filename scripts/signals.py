@@ -42,8 +42,8 @@ def commands(place: Path) -> dict[str, list[str]]:
                   "--seeds", "3", "--save-every", "1"],
         "tune": ["tune", *pictures, *some, "-o", str(place / "search"), "--size", "24", "--steps",
                  "2000", "--candidates", "4", "--save-every", "1"],
-        "train": ["train", pictures[1], *tiny, *layers, "--photos", str(place / "photos"), "-o",
-                  str(place / "trained"), "--steps", "600", "--batch", "2", "--crop", "16",
+        "train": ["train", pictures[1], *tiny, *layers, "--terms.content.layer_weights", "1",
+                  "--photos", str(place / "photos"), "-o", str(place / "trained"), "--steps", "600", "--batch", "2", "--crop", "16",
                   "--style-size", "16", "--save-every", "50", "--architecture.width", "2",
                   "--architecture.depth", "1", "--resume"],
     }

@@ -96,8 +96,8 @@ def test_a_lane_that_diverges_does_not_stop_the_others(tmp_path, given):
 def test_command(tmp_path, given, capsys):
     weights = tmp_path / "tiny.safetensors"
     write_weights(weights, tiny_weights(), "vgg19")
-    layers = ["--terms.content.layers", "relu2_1", "--terms.style.layers", "relu1_1,relu2_1",
-              "--terms.style.layer_weights", "0.5,0.5"]
+    layers = ["--terms.content.layers", "relu2_1", "--terms.content.layer_weights", "1",
+              "--terms.style.layers", "relu1_1,relu2_1", "--terms.style.layer_weights", "0.5,0.5"]
     command = ["train", *map(str, given.paintings), "--photos", str(given.photos), *layers,
                "-o", str(tmp_path / "runs"), "--weights", str(weights), "--vary", "learning_rate=1e-3,1e-2",
                "--steps", "10", "--batch", "2", "--crop", "16", "--style-size", "16",

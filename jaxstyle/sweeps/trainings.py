@@ -135,8 +135,8 @@ def run_trainings(directory: Path, lanes: Sequence[TrainingLane], given: Ingredi
     groups = [grouped(indices, lanes, given, images) for indices in equal_structures(lanes)]
     records = [record_of(directory, i, lane, given, groups[0].shots.sha256) for i, lane in enumerate(lanes)]
     write_plan(directory, lanes, records, title=f"training on {', '.join(style_names(given.paintings))}",
-               about="Photos held out, and what each model makes of them; distances and losses are means over "
-                     f"these photos. Programs: {len(groups)}.")
+               about="Photos held out, and what each model makes of them; distances and losses are means over"
+               f" these photos. Programs: {len(groups)}.")
     for number, group in enumerate(groups):
         try:
             if all(is_finished(lane_folder(directory, i), records[i]) for i in group.indices):
