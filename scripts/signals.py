@@ -43,8 +43,9 @@ def commands(place: Path) -> dict[str, list[str]]:
         "tune": ["tune", *pictures, *some, "-o", str(place / "search"), "--size", "24", "--steps",
                  "2000", "--candidates", "4", "--save-every", "1"],
         "train": ["train", pictures[1], *tiny, *layers, "--terms.content.layer_weights", "1",
-                  "--photos", str(place / "photos"), "-o", str(place / "trained"), "--steps", "600", "--batch", "2", "--crop", "16",
-                  "--style-size", "16", "--save-every", "50", "--architecture.width", "2",
+                  "--photos", str(place / "photos"), "-o", str(place / "trained"), "--steps", "600",
+                  "--batch", "2", "--crop", "16", "--style-size", "16",
+                  "--save-every", "50", "--architecture.width", "2",
                   "--architecture.depth", "1", "--resume"],
     }
 

@@ -98,7 +98,7 @@ def shares_at(model: Model, look: Look, shape: tuple[int, ...]) -> Array:
     masks = {style_index(model, name): jnp.clip(resize_to(jnp.asarray(mask), height, width, "linear"), 0, 1)
              for name, mask in look.regions.items()}
     total: Any = sum(masks.values())
-    room = jnp.maximum(1 - total, 0)[..., None] * rest
+    room = jnp.maximum(1 - total, 0)[..., None] * rest[None, None]
     over = jnp.maximum(total, 1)
     for index, mask in masks.items():
         room = room.at[..., index].add(mask / over)
