@@ -78,9 +78,8 @@ def guided_filter(image: Array, guide: Array, radius: int, epsilon: Any) -> Arra
         return window_mean(jnp.pad(x, pads, mode="reflect" if fits else "edge"), size)
 
     # Colours around their mean: covariances are differences of sums, and so lose fewer digits.
-    offset = jnp.mean(guide, axis=(0, 1))
-    guide, base = guide - offset, jnp.mean(image, axis=(0, 1))
-    image = image - base
+    base = jnp.mean(image, axis=(0, 1), keepdims=True)
+    guide, image = guide - jnp.mean(guide, axis=(0, 1), keepdims=True), image - base
     channels = [guide[..., k : k + 1] for k in range(3)]
     means, mean_image = [mean(c) for c in channels], mean(image)
     pairs = [(0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2)]
