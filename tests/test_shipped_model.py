@@ -28,7 +28,8 @@ def test_it_is_small_and_says_what_it_is():
     card = read_model(path).card
     assert len(card.styles) >= 6
     assert card.licence and "photos" in card.origin
-    assert Image.open(path.parent / card.sample).width > 256
+    with Image.open(path.parent / card.sample) as sample:
+        assert sample.width > 256
     assert card.losses["held_out"]["total"] > 0
     assert set(card.notes["equivalent L-BFGS steps"]) == set(card.styles)
 
@@ -49,4 +50,5 @@ def test_it_is_applied_by_name(tmp_path, photo):
     save(tmp_path / "photo.png", photo)
     assert main(["apply", NAME, str(tmp_path / "photo.png"), "-o", str(tmp_path / "out"), "--blend",
                  "wave=0.5,starry=0.5"]) == 0
-    assert Image.open(tmp_path / "out" / "photo.png").size == (56, 40)
+    with Image.open(tmp_path / "out" / "photo.png") as result:
+        assert result.size == (56, 40)

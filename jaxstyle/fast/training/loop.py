@@ -21,7 +21,16 @@ from jaxstyle.fast.model import Model
 from jaxstyle.fast.training.data import Photos
 from jaxstyle.fast.training.objective import check_terms, style_targets
 from jaxstyle.fast.training.recipe import Training
-from jaxstyle.fast.training.train import State, Task, batch_loss, copying_steps, examples, update, whole
+from jaxstyle.fast.training.train import (
+    Purpose,
+    State,
+    Task,
+    batch_loss,
+    copying_steps,
+    examples,
+    update,
+    whole,
+)
 from jaxstyle.ops.resize import resize
 from jaxstyle.pytrees import stack
 from jaxstyle.transfer.objective import layers_of
@@ -48,11 +57,11 @@ class Report:
     note: str = ""
 
 
-@partial(jax.jit, donate_argnums=2, static_argnames=("lanes", "copying"))
-def _advance(recipe: Training, task: Task, state: State, photos: Any, lanes: bool, copying: bool
+@partial(jax.jit, donate_argnums=2, static_argnames=("lanes", "purpose"))
+def _advance(recipe: Training, task: Task, state: State, photos: Any, lanes: bool, purpose: Purpose
              ) -> tuple[State, dict[str, Array]]:
     """A step of one training, or of many lanes with the same photos."""
-    step = partial(update, copying=copying)
+    step = partial(update, purpose=purpose)
     if lanes:
         return jax.vmap(step, in_axes=(0, None, 0, None))(recipe, task, state, photos)
     return step(recipe, task, state, photos)
@@ -107,7 +116,8 @@ def train_iter(recipe: Training, task: Task, state: State, photos: Photos,
         copying = step < first
         goal = min(first if copying else recipe.steps, (step // CHUNK + 1) * CHUNK)
         for _ in range(step, goal):
-            state, parts = _advance(recipe, task, state, shared(next(photos)), lanes, copying)
+            state, parts = _advance(recipe, task, state, shared(next(photos)), lanes,
+                                    "copy" if copying else "train")
             losses.append(parts)
             if stopped := stop():
                 break
@@ -184,7 +194,7 @@ def held_out_losses(recipe: Training, task: Task, state: State, squares: np.ndar
 def _held_out(recipe: Training, task: Task, params: Any, statistics: Any, squares: Array, paintings: Array
               ) -> tuple[Array, dict[str, Array]]:
     total, (parts, _) = batch_loss(recipe, task, params, statistics, examples(recipe, squares, paintings, 0),
-                                   train=False)
+                                   purpose="measure")
     return total, parts
 
 

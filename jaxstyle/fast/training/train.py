@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,8 @@ from jaxstyle.pytrees import pytree, static
 
 SMALLEST_RATE = 0.01
 PER_STYLE = ("scale", "offset")
+Purpose = Literal["train", "copy", "measure"]
+"""What a loss is for: learning to paint, learning to give the photo back (see `copying_steps`), or knowing it."""
 
 
 @pytree
@@ -119,30 +121,30 @@ def examples(recipe: Training, photos: Array, paintings: Array, step: Any) -> Ex
 
 
 def photo_loss(
-    recipe: Training, task: Task, params: Any, statistics: Any, example: Example, train: bool = True,
-    copying: bool = False,
+    recipe: Training, task: Task, params: Any, statistics: Any, example: Example,
+    purpose: Purpose = "train",
 ) -> tuple[Array, tuple[dict[str, Array], Any]]:
-    """Loss of one photo for one painting, its parts, and new statistics; `copying`: see `copying_steps`."""
+    """Loss of one photo for one painting, its parts, and new statistics."""
     photo, painting = example.photo, example.painting
     shares = jax.nn.one_hot(painting + task.network.styles - task.count, task.network.styles,
                             dtype=photo.dtype)
 
     def run(image: Array) -> tuple[Array, Any]:
         variables = {"params": params, "statistics": statistics}
-        if train and statistics:
+        if purpose != "measure" and statistics:
             y, changed = task.network.apply(variables, image, shares, train=True, mutable=["statistics"])
             return y, changed["statistics"]
         y = task.network.apply(variables, image, shares)
         return cast(Array, y), statistics
 
     image, changed = run(photo)
-    if copying:
+    if purpose == "copy":
         difference = jnp.mean(jnp.abs(image - photo))
         return difference, ({"copy": difference}, changed)
     target = jax.tree.map(lambda leaf: leaf[painting], task.targets)
     factor = jnp.asarray(recipe.style_weights)[painting] if recipe.style_weights else 1.0
     total, parts = photo_objective(task.weights, recipe.terms, target, photo, image, factor)
-    if recipe.noise and train:
+    if recipe.noise and purpose == "train":
         noisy, _ = run(photo + recipe.noise * jax.random.normal(example.key, photo.shape, photo.dtype))
         parts["stability"] = recipe.stability * jnp.mean(jnp.square(noisy - image))
         total = total + parts["stability"]
@@ -150,14 +152,14 @@ def photo_loss(
 
 
 def batch_loss(
-    recipe: Training, task: Task, params: Any, statistics: Any, batch: Example, train: bool = True,
-    copying: bool = False,
+    recipe: Training, task: Task, params: Any, statistics: Any, batch: Example,
+    purpose: Purpose = "train",
 ) -> tuple[Array, tuple[dict[str, Array], Any]]:
     """Mean loss over `examples`, its parts, and new statistics."""
     prepared = ops.prepare(whole(task.base, params), recipe.precision)
 
     def one(example: Example) -> Any:
-        return photo_loss(recipe, task, prepared, statistics, example, train, copying)
+        return photo_loss(recipe, task, prepared, statistics, example, purpose)
 
     # One core computes photos in turn as fast as together, in less memory; batch norm looks at all at once.
     alone = jax.default_backend() == "cpu" and jax.device_count() == 1 and not statistics
@@ -178,11 +180,11 @@ def copying_steps(recipe: Training) -> int:
     return min(recipe.copying, recipe.steps // 10)
 
 
-def update(recipe: Training, task: Task, state: State, photos: Array, copying: bool = False
+def update(recipe: Training, task: Task, state: State, photos: Array, purpose: Purpose = "train"
            ) -> tuple[State, dict[str, Array]]:
     """One step: the next state, and the weighted losses (with "total" and "gradient", its norm)."""
     paintings = styles_at(recipe, state.step, task.count)
-    loss = partial(batch_loss, recipe, task, copying=copying)
+    loss = partial(batch_loss, recipe, task, purpose=purpose)
     (total, (parts, statistics)), gradient = jax.value_and_grad(loss, has_aux=True)(
         state.params, state.statistics, examples(recipe, photos, paintings, state.step))
     moves, moments = optimizer(recipe).update(gradient, state.optimizer, state.params)
