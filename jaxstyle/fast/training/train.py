@@ -20,7 +20,7 @@ from jaxstyle.pytrees import pytree, static
 SMALLEST_RATE = 0.01
 PER_STYLE = ("scale", "offset")
 Purpose = Literal["train", "copy", "measure"]
-"""What a loss is for: learning to paint, learning to give the photo back (see `copying_steps`), or knowing it."""
+"""What a loss is for: learning to paint, learning to give the photo back (`copying_steps`), or knowing it."""
 
 
 @pytree
