@@ -381,6 +381,19 @@ def test_a_program_may_take_the_time_it_asked_for():
     assert said == "saved\n" and process.returncode == 130
 
 
+def test_an_import_that_a_signal_cuts_short_is_an_interruption(monkeypatch, capsys):
+    """An extension module says so with an ImportError of its own."""
+    def run(name, arguments):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ImportError("error while initializing the extension") from None
+
+    monkeypatch.setattr("jaxstyle.cli.main.run", run)
+    assert main(["stylize"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
 class Deaf:
     def __del__(self):
         signal.raise_signal(signal.SIGINT)

@@ -57,7 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (sys.stdout if given else sys.stderr).write(f"{overview()}\n")
         return 0 if given else 2
     with heeded(deadline=arguments is None) as interrupted:
-        code = answered(given)
+        try:
+            code = answered(given)
+        except Exception:
+            if not interrupted:
+                raise
+            # A module that a signal cut short while it was imported says so in words of its own.
+            sys.stderr.write("interrupted\n")
+            code = INTERRUPTED
         if interrupted and arguments is None:
             leave(interrupted.code)
     return interrupted.code or code
