@@ -188,7 +188,7 @@ def test_normalising_changes_no_feature_but_for_a_factor():
         relu = name.replace("conv", "relu").replace("pool1", "relu1_2").replace("pool2", "relu2_1")
         factor = np.where(means[relu] > 0, means[relu], 1)
         scale = float(jnp.abs(old[name]).max())
-        np.testing.assert_allclose(new[name] * factor, old[name], atol=1e-4 * scale)
+        np.testing.assert_allclose(np.asarray(new[name]) * factor, old[name], atol=1e-4 * scale)
 
 
 def test_normalise_reads_a_folder_of_photos(tmp_path):

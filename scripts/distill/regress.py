@@ -104,7 +104,7 @@ def regress(
             found = [run(teacher, image) for image in images]
             true |= {c: jnp.stack([f[name] for f in found]) for c, name in names.items()}
     params, channels, features = dict(student.params), {}, {}
-    x = jnp.asarray(images) @ student.matrix + student.offset
+    x = jnp.asarray(images) @ student.matrix + student.offset[None, None, None]
     for conv, following in zip(convs, [*convs[1:], None]):
         pooled = following is not None and following[4] != conv[4]
         width = params[conv]["bias"].shape[0]
