@@ -18,6 +18,13 @@ FILE = bundled_dir() / "vgg19-slim.safetensors"
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2", "relu5_1")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def numpys_way():
+    """The scripts that train the network stretch arrays as NumPy does, unlike the package."""
+    with jax.numpy_rank_promotion("allow"):
+        yield
+
+
 def picture(size: int = 64) -> jax.Array:
     """Rings, a ramp and an edge, in three colours."""
     y, x = np.mgrid[:size, :size] / size
