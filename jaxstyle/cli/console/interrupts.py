@@ -41,7 +41,6 @@ class Interrupted:
     noting: bool = False
     grace: float = GRACE_SECONDS
     words: list[Callable[[], object]] = field(default_factory=list)
-    over: threading.Event = field(default_factory=threading.Event)
 
     def __bool__(self) -> bool:
         return self.signal != 0
@@ -158,7 +157,6 @@ def _listening(found: Interrupted) -> Iterator[None]:
     try:
         yield
     finally:
-        found.over.set()
         signal.set_wakeup_fd(before)
         os.write(write, b"\0")
         listener.join()
