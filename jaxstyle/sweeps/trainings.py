@@ -137,15 +137,15 @@ def run_trainings(directory: Path, lanes: Sequence[TrainingLane], given: Ingredi
     write_plan(directory, lanes, records, title=f"training on {', '.join(style_names(given.paintings))}",
                about="Photos held out, and what each model makes of them; distances and losses are means over"
                f" these photos. Programs: {len(groups)}.")
-    for number, group in enumerate(groups):
-        try:
-            if all(is_finished(lane_folder(directory, i), records[i]) for i in group.indices):
-                continue
-            yield from train_group(directory, number, group, given, records, stop)
-        finally:
+    try:
+        for number, group in enumerate(groups):
+            if not all(is_finished(lane_folder(directory, i), records[i]) for i in group.indices):
+                yield from train_group(directory, number, group, given, records, stop)
+            if stop():
+                return
+    finally:
+        for group in groups:
             group.shots.photos.close()
-        if stop():
-            return
     update_plan(directory, status=FINISHED)
 
 
