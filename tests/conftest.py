@@ -35,7 +35,7 @@ SLOW = frozenset({
     "test_ports", "test_automatic_maps", "test_cli_maps", "test_controls", "test_guided", "test_hostile",
     "test_learning", "test_literature", "test_losses", "test_losses_neighbours", "test_losses_patches",
     "test_losses_transport", "test_matting", "test_ops", "test_patch_parts", "test_together",
-    "test_trainings", "test_translation", "test_vote",
+    "test_preview_runs", "test_trainings", "test_translation", "test_vote",
 })
 """Files that `scripts/test --quick` leaves out: they compile whole searches, or start other processes."""
 PLAIN = frozenset({

@@ -13,7 +13,7 @@ from tiny import fast_to_compile, write_inputs
 from jaxstyle import JaxstyleError
 from jaxstyle.cli.main import main
 from jaxstyle.sweeps.folder import read_json
-from jaxstyle.transfer.platform import use_host_devices
+from jaxstyle.transfer.platform import lacks_bfloat16, use_host_devices
 
 
 def test_only_before_anything_was_computed():
@@ -22,6 +22,15 @@ def test_only_before_anything_was_computed():
         use_host_devices(have + 1)
     with pytest.raises(JaxstyleError, match="at least 1"):
         use_host_devices(0)
+
+
+@pytest.mark.parametrize(("line", "lacking"), [
+    ("flags\t\t: fpu avx2 fma", True), ("flags\t\t: fpu avx512_bf16", False), ("flags : amx_bf16 fma", False),
+    ("Features\t: fp asimd bf16", False), ("Features\t: fp asimd", True), ("model name : unknown", False)])
+def test_processors_that_have_no_bfloat16(tmp_path, line, lacking):
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{line}\npower :\n")
+    assert lacks_bfloat16(tmp_path / "cpuinfo") == lacking
+    assert not lacks_bfloat16(tmp_path / "none")
 
 
 def command(inputs, output, *more):

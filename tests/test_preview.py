@@ -51,10 +51,12 @@ def test_the_page_needs_nothing_else(live):
 
 def test_what_the_page_is_told(live):
     live.update(4, {"total": 2.5, "style": float("nan")}, {"picture": PHOTO}, left=12.0)
-    live.update(5, {"total": 2.0}, {"picture": PHOTO})
+    live.update(5, {"total": 2.0}, {"picture": PHOTO[::-1]})
+    live.update(5, {}, live.view.pictures)
     view = json.loads(ask(live, "/view.json")[0])
     assert (view["step"], view["steps"], view["status"], view["left"]) == (5, 10, "running", 12.0)
-    assert view["losses"] == {"total": 2.0} and view["curve"] == [2.5, 2.0]
+    assert view["losses"] == {} and view["curve"] == [2.5, 2.0]
+    assert view["versions"] == {"picture": 2}  # the third was the same
     assert view["pictures"] == ["picture"] and view["references"] == ["photo", "painting"]
 
 

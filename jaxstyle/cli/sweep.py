@@ -14,7 +14,9 @@ from rich.console import Console
 from tyro.conf import Positional, UseAppendAction, arg
 
 from jaxstyle.cli.console.interrupts import INTERRUPTED, last_words
+from jaxstyle.cli.console.preview import Live
 from jaxstyle.cli.console.progress import show_sweep
+from jaxstyle.cli.running.live import preview_page, sweep_on_page
 from jaxstyle.cli.running.maps import MapOptions, sweep_maps
 from jaxstyle.cli.running.regions import parse_regions
 from jaxstyle.errors import JaxstyleError
@@ -111,6 +113,8 @@ class Sweep:
     worst a shorter L-BFGS history."""
     save_every: Annotated[float, arg(metavar="SECONDS")] = 30.0
     """How often running lanes are saved, to go on from after an interruption."""
+    preview: Annotated[int | None, arg(metavar="PORT")] = None
+    """Show the pictures as they grow at http://127.0.0.1:PORT, with a button that stops."""
 
     def run(self, settings: Mapping[str, str], console: Console) -> int:
         """Run the sweep, or what is left of it, and write the report."""
@@ -126,7 +130,8 @@ class Sweep:
         if found := sorted({lane.files.content_map for lane in lanes if lane.files.content_map}):
             console.print(f"maps: {', '.join(found)} (and those of the paintings)", highlight=False,
                           soft_wrap=True)
-        return perform(self.output, lanes, options, console, title=self.title())
+        with preview_page(self.preview, self.title(), lanes, console) as live:
+            return perform(self.output, lanes, options, console, title=self.title(), live=live)
 
     def title(self) -> str:
         """What the report is called."""
@@ -205,11 +210,11 @@ class Report:
 
 
 def perform(directory: Path, lanes: Sequence[Lane], options: Options, console: Console, *, title: str,
-            about: str = "") -> int:
+            live: Live | None = None) -> int:
     """Runs lanes into a folder, shows progress, and writes the report; returns the exit code."""
     console.print(f"{len(lanes)} lanes → {directory}", highlight=False, soft_wrap=True)
-    progress = run_sweep(directory, lanes, title=title, about=about, options=options)
-    if code := watched(progress, len(lanes), console):
+    progress = run_sweep(directory, lanes, title=title, options=options)
+    if code := watched(sweep_on_page(progress, live), len(lanes), console):
         return code
     if options.process == 0:
         from jaxstyle.report.page import write_report

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -15,7 +16,9 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.cli.console.interrupts import INTERRUPTED, last_words, noting_signals
+from jaxstyle.cli.console.preview import Live, page
 from jaxstyle.cli.running.arguments import Settings
+from jaxstyle.cli.running.live import lane_text, training_on_page
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.fast.card import Card
 from jaxstyle.fast.model import Model, read_model, style_names
@@ -29,6 +32,7 @@ from jaxstyle.fast.training.recipe import Training
 from jaxstyle.images.files import load
 from jaxstyle.pytrees import to_json
 from jaxstyle.runs.manifest import device_name
+from jaxstyle.sweeps.folder import lane_folder
 from jaxstyle.sweeps.trainings import Ingredients, run_trainings, training_lanes
 from jaxstyle.sweeps.trainings import Progress as Steps
 from jaxstyle.transfer.settings import override
@@ -74,6 +78,8 @@ class Train:
     """Steps between checkpoints."""
     sample_every: Annotated[int, arg(metavar="STEPS")] = 500
     """Steps between grids of held-out photos."""
+    preview: Annotated[int | None, arg(metavar="PORT")] = None
+    """Show losses and the newest grids at http://127.0.0.1:PORT, with a button that stops and saves."""
 
     def run(self, settings: Settings, console: Console) -> int:
         """Train, and write the model."""
@@ -108,9 +114,11 @@ class Train:
         given = Ingredients(self.paintings, self.photos, weights, self.save_every, self.licence)
         console.print(f"{device_name()}: {len(lanes)} trainings of {base.steps} steps → {self.output}",
                       highlight=False, soft_wrap=True)
-        with noting_signals(SECONDS_TO_SAVE) as stop:
-            if not followed(run_trainings(self.output, lanes, given, lambda: bool(stop)), console,
-                            "the same command goes on"):
+        folders = {lane_text(i, lane.labels): lane_folder(self.output, i) for i, lane in enumerate(lanes)}
+        with self.page(console) as live, noting_signals(SECONDS_TO_SAVE) as stop:
+            steps = training_on_page(run_trainings(self.output, lanes, given, lambda: bool(stop)), folders,
+                                     live, stop)
+            if not followed(steps, console, "the same command goes on"):
                 return INTERRUPTED
         if stop:
             console.print("stopped; the same command goes on from here")
@@ -119,6 +127,11 @@ class Train:
 
         console.print(f"done → {write_report(self.output)}", highlight=False, soft_wrap=True)
         return 0
+
+    def page(self, console: Console) -> AbstractContextManager[Live | None]:
+        """The live page, if a port is given."""
+        shown = {path.name: path for path in self.paintings}
+        return page(self.preview, f"training of {self.output.name}", shown, console)
 
     def styles(self, base: Model | None) -> tuple[str, ...]:
         """Names of all styles of the model."""
@@ -147,8 +160,9 @@ class Train:
         console.print(f"{device_name()}: {len(self.paintings)} paintings, {len(found.photos.files)} photos "
                       f"and {len(found.held_out)} held out, {recipe.steps} steps of {recipe.batch} at "
                       f"{recipe.crop} px → {self.output}", highlight=False, soft_wrap=True)
-        with noting_signals(SECONDS_TO_SAVE) as stop:
-            steps = run(self.output, recipe, task, found.photos, books, lambda: bool(stop))
+        with self.page(console) as live, noting_signals(SECONDS_TO_SAVE) as stop:
+            steps = training_on_page(run(self.output, recipe, task, found.photos, books, lambda: bool(stop)),
+                                     {"held-out photos": self.output}, live, stop)
             if not followed(steps, console, "--resume goes on"):
                 return INTERRUPTED
         skipped = {**found.skipped, **found.photos.skipped}

@@ -10,6 +10,7 @@ from typing import Annotated
 from rich.console import Console
 from tyro.conf import Positional, arg
 
+from jaxstyle.cli.running.live import preview_page, sweep_on_page
 from jaxstyle.cli.sweep import fitted, watched
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.report.data import read_sweep
@@ -59,6 +60,8 @@ class Tune:
     """Stay within e.g. 2GB or 800MB: as for `jaxstyle sweep`."""
     save_every: Annotated[float, arg(metavar="SECONDS")] = 30.0
     """How often running candidates are saved, to go on from after an interruption."""
+    preview: Annotated[int | None, arg(metavar="PORT")] = None
+    """Show the pictures as they grow at http://127.0.0.1:PORT, with a button that stops."""
 
     def run(self, settings: Mapping[str, str], console: Console) -> int:
         """Search, and write the report."""
@@ -82,8 +85,9 @@ class Tune:
         console.print(f"{self.candidates} candidates → {self.output}", highlight=False, soft_wrap=True)
         tuning = Tuning(lane, self.candidates, self.seed, title=f"{self.content.stem}: tuned weights")
         search = tune(self.output, tuning, options)
-        if code := watched(search, self.candidates, console):
-            return code
+        with preview_page(self.preview, tuning.title, [lane], console) as live:
+            if code := watched(sweep_on_page(search, live), self.candidates, console):
+                return code
         page = write_report(self.output)
         self.print_found(console)
         console.print(f"done → {page}", highlight=False, soft_wrap=True)

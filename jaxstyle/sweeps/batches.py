@@ -73,16 +73,21 @@ USUAL = Options()
 class Progress:
     """How far a sweep is: lane-steps of this process done and in all, and the batch that runs.
 
-    `lanes` are indices of the batch, `snapshot` where it is; `finished` counts lanes, `groups` programs.
+    `runs` are the lanes of the batch, `snapshot` where it is; `finished` counts lanes, `groups` programs.
     """
 
     done: int
     total: int
     finished: int
-    lanes: tuple[int, ...]
+    runs: tuple[Running, ...]
     snapshot: Lanes
     group: int
     groups: int
+
+    @property
+    def lanes(self) -> tuple[int, ...]:
+        """Indices of the lanes of the batch."""
+        return tuple(run.index for run in self.runs)
 
 
 @dataclass

@@ -61,7 +61,7 @@ def run_sweep(directory: Path, lanes: Sequence[Lane], *, title: str = "", about:
             for at in run_batch(runs, batch, resume, options):
                 steps = steps_before(batch.recipes, at.stage) + at.step
                 yield Progress(done + len(runs) * steps, total, finished,
-                               tuple(run.index for run in runs), at, number, len(groups))
+                               tuple(runs), at, number, len(groups))
             for i, run in enumerate(runs):
                 write_outcome(run, *outcome_of(run, at, i, judge or network))
             done += sum(run.lane.recipe.total_steps for run in runs)

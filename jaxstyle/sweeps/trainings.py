@@ -21,7 +21,7 @@ from jaxstyle.errors import JaxstyleError
 from jaxstyle.fast.card import Card
 from jaxstyle.fast.model import Model, style_names, write_model
 from jaxstyle.fast.training.data import Gathered, gathered
-from jaxstyle.fast.training.folder import due, samples
+from jaxstyle.fast.training.folder import due, samples, write_samples
 from jaxstyle.fast.training.loop import Report, held_out_losses, make_task, model_of, train_iter
 from jaxstyle.fast.training.recipe import Training
 from jaxstyle.fast.training.recipes import training_from_json
@@ -195,6 +195,9 @@ def train_group(directory: Path, number: int, group: Group, given: Ingredients,
                 progress.held_out = {name: float(values.mean()) for name, values in held.items()}
                 save_checkpoint(folder, report.step, jax.tree.map(np.asarray, state), {
                     "photos": shots.photos.get_state(), "histories": [vars(each) for each in histories]})
+                for place, index in enumerate(group.indices):
+                    write_samples(lane_folder(directory, index), group.task, unstack(state, place),
+                                  shots.held_out)
         yield progress
     if int(np.max(state.step)) == recipe.steps:
         held = held or held_out_losses(recipe, group.task, state, shots.held_out)

@@ -1,8 +1,10 @@
-"""A CPU shown to JAX as several devices, so that lanes of a sweep run side by side."""
+"""What is particular to the machine: a CPU shown to JAX as several devices, kept programs, bfloat16."""
 
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 
 import jax
 
@@ -12,6 +14,7 @@ from jaxstyle.weights.store import cache_dir
 PAYING = 2
 """Devices that paid on two cores (docs/sweeps.md); more were not measured."""
 FLAG = "xla_force_host_platform_device_count"
+CPU_INFO = Path("/proc/cpuinfo")
 
 
 def use_host_devices(count: int | None = None) -> None:
@@ -42,3 +45,14 @@ def use_compilation_cache() -> None:
     jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def lacks_bfloat16(cpu_info: Path = CPU_INFO) -> bool:
+    """Whether JAX computes on a processor that is known to have no products of bfloat16, which are slow then."""
+    try:
+        flags = re.search(r"^(flags|Features)\s*:(.*)$", cpu_info.read_text("ascii", "replace"), re.MULTILINE)
+    except OSError:  # not Linux: nothing is known
+        return False
+    if jax.default_backend() != "cpu" or flags is None:
+        return False
+    return not {"avx512_bf16", "amx_bf16", "bf16"} & set(flags[2].split())

@@ -12,12 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
 
 from jaxstyle.cli.console.local import HOST, LocalPage, jpeg, served
+from jaxstyle.images.files import load
 
 POINTS = 500
 """Of the curve, at most."""
@@ -30,9 +32,9 @@ class View:
     Attributes:
       title, status: "running", "finished", "stopped"; step, steps: done and in all.
       left: seconds, None while unknown; losses: name -> now; curve: the total so far.
-      pictures: what grows, name -> `[H, W, 3]` in [0, 1], or a function that makes it when somebody looks;
-        references: what it grows from.
-      version: rises with every change of the pictures.
+      pictures: what grows, name -> `[H, W, 3]` in [0, 1], its file, or a function that makes it when
+        somebody looks; references: what it grows from.
+      versions: of each picture; another one when it has changed.
     """
 
     title: str = "jaxstyle"
@@ -44,11 +46,12 @@ class View:
     curve: tuple[float, ...] = ()
     pictures: Mapping[str, Any] = field(default_factory=dict)
     references: Mapping[str, Any] = field(default_factory=dict)
-    version: int = 0
+    versions: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """All but the pictures themselves, ready for JSON."""
-        keep = {name: getattr(self, name) for name in ("title", "status", "step", "steps", "left", "version")}
+        names = "title", "status", "step", "steps", "left", "versions"
+        keep = {name: getattr(self, name) for name in names}
         thinned = self.curve[:: max(1, len(self.curve) // POINTS)]
         numbers = {name: value for name, value in self.losses.items() if np.isfinite(value)}
         return {**keep, "losses": numbers, "curve": [v for v in thinned if np.isfinite(v)],
@@ -73,13 +76,20 @@ class Live:
                ) -> None:
         """Show a step; `more` are other fields of `View`."""
         total = (losses["total"],) if "total" in losses else ()
-        self.view = replace(self.view, **{"curve": (*self.view.curve, *total), **more},
-                            step=step, losses=dict(losses), pictures=dict(pictures),
-                            version=self.view.version + 1)
+        before = self.view
+        versions = {name: before.versions.get(name, 0) + (not same(before.pictures.get(name), picture))
+                    for name, picture in pictures.items()}
+        self.view = replace(before, **{"curve": (*before.curve, *total), **more}, step=step,
+                            losses=dict(losses), pictures=dict(pictures), versions=versions)
 
     def end(self, status: str) -> None:
         """Say how it ended."""
         self.view = replace(self.view, status=status, left=None)
+
+
+def same(old: Any, new: Any) -> bool:
+    """Whether two pictures of a `View` are one: the same object, or the same file."""
+    return old is new or (isinstance(new, Path) and old == new)
 
 
 class Preview(LocalPage):
@@ -95,7 +105,8 @@ class Preview(LocalPage):
             self.live.watched = True
             self.tell(HTTPStatus.OK, view.to_json())
         elif path.startswith("/picture/") and image is not None:
-            self.answer(HTTPStatus.OK, jpeg(image() if callable(image) else image), "image/jpeg")
+            shown = load(image) if isinstance(image, Path) else image() if callable(image) else image
+            self.answer(HTTPStatus.OK, jpeg(shown), "image/jpeg")
         else:
             super().get(path)
 
@@ -130,13 +141,20 @@ def preview(port: int, view: View) -> Iterator[Live]:
 @contextmanager
 def watched(port: int | None, title: str, references: Any, console: Any) -> Iterator[Live | None]:
     """A page for a run from its reference images (a `References`), or none if there is no port."""
-    if port is None:
-        yield None
-        return
     shown = {"photo": references.content} if references.content is not None else {}
     several = len(references.styles) > 1
     shown |= {f"painting {i + 1}" if several else "painting": style
               for i, style in enumerate(references.styles)}
+    with page(port, title, shown, console) as live:
+        yield live
+
+
+@contextmanager
+def page(port: int | None, title: str, shown: Mapping[str, Any], console: Any) -> Iterator[Live | None]:
+    """A page for a run from reference pictures (see `View`), or none if there is no port."""
+    if port is None:
+        yield None
+        return
     with preview(port, View(title=title, references=shown)) as live:
         console.print(f"watch it grow at {live.address}", highlight=False, soft_wrap=True)
         yield live

@@ -118,7 +118,7 @@ def show_sweep(progress: Iterable[SweepProgress], lanes: int, console: Console) 
             left = f"{clock((at.total - at.done) / speed)} left" if speed else ""
             pace = f"{1 / speed:.2f} s per lane and step" if speed else ""
             finished = min(lanes, at.finished)
-            what = f"lanes {finished}/{lanes} done, {len(at.lanes)} running"
+            what = f"lanes {finished}/{lanes} done, {len(at.runs)} running"
             bar.update(task, description=what, total=at.total, completed=at.done, left=left, pace=pace,
                        losses=loss_range(at))
             if not console.is_terminal and (now - logged > LOG_SECONDS or at.done == at.total):
@@ -135,7 +135,7 @@ def group_line(at: SweepProgress) -> str:
     cores = f", {os.cpu_count()} cores" if jax.default_backend() == "cpu" else ""
     devices = f" × {jax.local_device_count()}" if jax.local_device_count() > 1 else ""
     return (f"program {at.group + 1}/{at.groups}: {device_name()}{devices}{cores} · "
-            f"first {width}×{height} pixels · {len(at.lanes)} lane{'s' * (len(at.lanes) > 1)} at once · "
+            f"first {width}×{height} pixels · {len(at.runs)} lane{'s' * (len(at.runs) > 1)} at once · "
             f"about {at.snapshot.memory / 2**20:,.0f} MiB · ready in {at.snapshot.compile_seconds:.1f} s")
 
 

@@ -34,6 +34,7 @@ from jaxstyle.transfer.memory import (
     program_shapes,
     trim,
 )
+from jaxstyle.transfer.platform import lacks_bfloat16
 from jaxstyle.transfer.program import State
 from jaxstyle.transfer.recipe import Recipe
 from jaxstyle.weights import SUFFIX
@@ -49,7 +50,7 @@ def headline(weights: Weights, references: References, recipe: Recipe, needed: i
     total = held(jax.devices()[0], references) + needed * (count if on_cpu else 1)
     name = Path(weights.name).stem if weights.name.endswith(SUFFIX) else weights.name
     return (f"{device_name()}{several}{cores} · {width}×{height} pixels · weights {name} · about "
-            f" {mebibytes(total)}{'' if on_cpu or count == 1 else ' on each'}")
+            f"{mebibytes(total)}{'' if on_cpu or count == 1 else ' on each'}")
 
 
 def advice(weights: Weights) -> str:
@@ -76,6 +77,8 @@ def prepared_run(job: Job, earlier: Checkpoint | None, console: Console) -> Reci
     console.print(headline(weights, references, chosen, needed, devices))
     if said := advice(weights):
         console.print(said, style="dim")
+    if chosen.precision == "bfloat16" and lacks_bfloat16():
+        console.print("this processor has no products of bfloat16: float32 is faster here", style="dim")
     if said := changes(recipe, chosen):
         of = "the memory that is free" if job.limit is None else f"--max-memory {mebibytes(job.limit)}"
         console.print(f"to fit into {of}: {said}")
@@ -108,8 +111,6 @@ def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
         return "network"
     hashes = [[entry["sha256"] for _, entry in recorded_entries(job["references"])] for job in (old, new)]
     return "" if hashes[0] == hashes[1] else "picture"
-
-
 
 
 def render(job: Job, console: Console) -> int:

@@ -37,7 +37,7 @@ from jaxstyle.runs.checkpoints import restore_checkpoint, save_checkpoint
 from jaxstyle.runs.schema import Count
 
 CHECKPOINTS, HISTORY, IDENTITY, SKIPPED = "checkpoints", "history.jsonl", "training.json", "skipped.json"
-SAMPLES_SHOWN = 3
+SAMPLES, SAMPLES_SHOWN = "samples", 3
 
 
 @dataclass(frozen=True)
@@ -216,8 +216,13 @@ def write_samples(folder: Path, task: Task, state: State, squares: np.ndarray) -
     """A grid: held-out photos in rows, beside them each of the styles."""
     if not len(squares):
         return
-    (folder / "samples").mkdir(exist_ok=True)
-    save(folder / "samples" / f"{int(state.step):05d}.png", samples(task, state, squares))
+    (folder / SAMPLES).mkdir(parents=True, exist_ok=True)
+    save(folder / SAMPLES / f"{int(state.step):05d}.png", samples(task, state, squares))
+
+
+def newest_samples(folder: Path) -> Path | None:
+    """The last grid that was written in a folder, if there is one."""
+    return max((folder / SAMPLES).glob("*.png"), default=None)
 
 
 def samples(task: Task, state: State, squares: np.ndarray) -> np.ndarray:

@@ -144,7 +144,7 @@ def tune(directory: Path, tuning: Tuning, options: Options = USUAL, mesh: Mesh |
                 made.update((run.index, done) for run in some)
                 if at is not resume:
                     yield Progress(sum(made.values()), total, count - len(alive),
-                                   tuple(run.index for run in some), at, at.stage, len(lane.recipe.stages))
+                                   tuple(some), at, at.stage, len(lane.recipe.stages))
             ends.update((run.index, outcome_of(run, at, i, weights)) for i, run in enumerate(some))
         if rung is None:
             rung = decide(step, alive, ends, last=step == steps[-1])
