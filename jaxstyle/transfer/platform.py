@@ -48,7 +48,7 @@ def use_compilation_cache() -> None:
 
 
 def lacks_bfloat16(cpu_info: Path = CPU_INFO) -> bool:
-    """Whether JAX computes on a processor that is known to have no products of bfloat16, which are slow then."""
+    """Whether JAX computes on a processor that is known to have no (fast) products of bfloat16."""
     try:
         flags = re.search(r"^(flags|Features)\s*:(.*)$", cpu_info.read_text("ascii", "replace"), re.MULTILINE)
     except OSError:  # not Linux: nothing is known
