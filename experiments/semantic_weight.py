@@ -9,7 +9,7 @@ Cost: 7 lanes in 1 program.
 Look for: at 0 patches are matched by looks alone, so hair may end up on a sleeve; up to 1 each region is
 painted from its own kind; from 10 on looks hardly count, and at 200 the patches of a region are picked almost
 blindly: strokes repeat, average out and lose the sitter.
-γ is relative (see `losses.patch_matching.matching_key`): at 1 features and maps count the same, in any
+γ is relative (see `losses.patches.matching.matching_key`): at 1 features and maps count the same, in any
 network.
 """
 

@@ -110,3 +110,32 @@ def test_only_the_command_line_knows_flags():
                       if isinstance(node, ast.Constant) and isinstance(node.value, str)
                       and re.search(r"(?<![\w-])--[a-z]", node.value)]
     assert flags == []
+
+
+def named(reference: str, known: dict[str, Path]) -> bool | None:
+    """Whether what `room.module.name` in prose names is there; None if it names no room."""
+    parts = reference.removeprefix("jaxstyle.").split(".")
+    if parts[0] not in ROOMS:
+        return None
+    for length in range(len(parts), 0, -1):
+        module = ".".join(("jaxstyle", *parts[:length]))
+        if module in known:
+            words = set(re.findall(r"\w+", known[module].read_text()))
+            return set(parts[length:]) <= words
+    return False
+
+
+def test_what_prose_names_is_there():
+    """Docstrings and documents name what there is as `room.module.name`; moving it leaves no old name."""
+    known, root, stale, good = modules(), PACKAGE.parent, [], 0
+    prose = (*root.glob("*.md"), *root.glob("docs/*.md"), *root.glob("experiments/*.py"))
+    for path in (*PACKAGE.rglob("*.py"), *prose):
+        for reference in re.findall(r"`([a-z_]+(?:\.[A-Za-z_]+)+)`", path.read_text()):
+            if reference.rpartition(".")[2] in ("py", "md", "json", "toml", "html", "png"):
+                continue
+            found = named(reference, known)
+            stale += [f"{path.name}: {reference}"] if found is False else []
+            good += found is True
+    assert not stale
+    assert good > 20
+    assert named("losses.gram.Gram", known) and named("losses.grams.Gram", known) is False

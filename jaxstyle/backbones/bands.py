@@ -73,7 +73,7 @@ def banded_features(
 
     Raises:
       JaxstyleError: `rows` with a network other than a VGG or below 1; a gradient with respect to the
-        weights of layers in bands; else as `weights.features`.
+        weights of layers in bands; else as `Weights.features`.
     """
     if rows is None or not layers:
         return weights.features(image, layers)

@@ -1,4 +1,4 @@
-"""Picture files → samples: what lies between Pillow and `images.load`.
+"""Picture files → samples: what lies between Pillow and `images.files.load`.
 
 Pillow decodes every format here. Two things are done beside it: 16-bit colour, which Pillow reduces
 to 8 bits, is decoded in two passes (high bytes, low bytes) that together are exact; and Pillow's

@@ -49,8 +49,8 @@ class Content:
       weight: factor of the whole term; layer_weights: one factor per layer.
       layers: where features are compared; normalization: see `content_loss`.
       palette: how far the content image is moved to the colours of the styles first, 0 to 1 (see
-        `ops.palette.matched_colours`), so that what is kept does not pull back to the photo's colours (ours);
-        None: it is taken as it is.
+        `ops.colors.palette.matched_colours`), so that what is kept does not pull back to the photo's colours
+        (ours); None: it is taken as it is.
     """
 
     weight: Any = 1.0

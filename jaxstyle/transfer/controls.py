@@ -66,7 +66,7 @@ class MatchColors:
     """The paintings get the photo's colours before the transfer (Gatys et al. 2016, section 3.1).
 
     Attributes:
-      method: how covariances are matched, see `ops.color.colour_map`.
+      method: how covariances are matched, see `ops.colors.spaces.colour_map`.
     """
 
     method: str = static(default="monge-kantorovich")

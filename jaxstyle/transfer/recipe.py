@@ -105,8 +105,8 @@ class Recipe:
       photo_gradients: how much of the photo's drawing is put back at the end, 0 … 1 (`ops.poisson`), or None.
       rows: of the image, computed at a time (see `backbones.bands`; VGG only); None: all. Fewer take less
         memory and more time, and give the same result up to rounding.
-      made_for: the network at whose scale of features the weights are meant (see `transfer.translation`);
-        None: any, or the very one that is used.
+      made_for: the network at whose scale of features the weights are meant (see
+        `transfer.presets.translation`); None: any, or the very one that is used.
     """
 
     terms: Terms

@@ -1,8 +1,8 @@
 """Style as small pieces: every patch of the result resembles its best match in the style.
 
 Li & Wand 2016 (CNNMRF, arXiv:1601.04589, equations 2 and 3); steered by semantic maps: Champandard 2016
-(neural doodle, arXiv:1603.01768). Matching is in `patch_matching`, the energy in `patch_energy`, rotated and
-scaled copies in `patch_copies`.
+(neural doodle, arXiv:1603.01768). Matching is in `losses.patches.matching`, the energy in
+`losses.patches.energy`, rotated and scaled copies in `losses.patches.copies`.
 """
 
 from __future__ import annotations

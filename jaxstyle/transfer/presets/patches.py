@@ -2,7 +2,7 @@
 and ours.
 
 Deviations common to all recipes: see `transfer.presets`. Weights of programs are those for Oxford's VGG-19;
-on another network they are translated (see `transfer.translation`).
+on another network they are translated (see `transfer.presets.translation`).
 """
 
 from __future__ import annotations

@@ -1,0 +1,35 @@
+"""Fewer patches to choose from: the painting cut to a half, a third and a quarter of its sides.
+
+Source: course report on semantic style transfer ("too few patches" in the painting repeat visibly); Li &
+Wand 2016, which adds rotated and scaled copies for more of them.
+Question: from which size on does a painting run out of patches, and can it be seen?
+Command: python experiments/repetition.py --content PHOTO --style PAINTING -o runs/repetition
+Cost: 5 lanes, a program for each size of the painting and one for copies.
+Look for: "style patches used again" in the report (0: every patch once, as in the painting itself; near 1:
+one patch everywhere) rises as the painting shrinks, and the same stroke or spot comes back all over the
+picture; copies of the smallest piece, turned and scaled, bring it down a little.
+"""
+
+from runner import Setup, run
+
+from jaxstyle.transfer.presets import PATCHES
+
+LEAST = 32  # pixels of a painting that relu4_1 still has patches of
+
+
+def lanes(setup: Setup):
+    painting, size = setup.painting(), setup.recipe(200, PATCHES).stages[-1].size
+    found = []
+    for part, copies in ((1, {}), (2, {}), (3, {}), (4, {}), (4, {"rotations": 1, "scales": 1})):
+        height, width = (max(16, side // part) for side in painting.shape[:2])
+        top, left = ((whole - piece) // 2 for whole, piece in zip(painting.shape, (height, width)))
+        files = setup.derived(f"part-{part}", painting[top : top + height, left : left + width])
+        settings = {f"terms__style__{name}": value for name, value in copies.items()}
+        recipe = setup.recipe(200, PATCHES, style_scale=max(1 / part, LEAST / size), **settings)
+        labels = {"painting": f"1/{part} of its sides", "copies": "9" if copies else "1"}
+        found.append(setup.lane(labels, recipe, files))
+    return found
+
+
+if __name__ == "__main__":
+    run(__doc__, lanes)
