@@ -41,14 +41,14 @@ def write_photos(folder: Path, count: int = 6) -> Path:
     return folder
 
 
-def trained(folder: Path, photos: Path, styles: int = 2, stop=lambda progress: False, **fields):
+def trained(folder: Path, photos: Path, styles: int = 2, stop=lambda progress: False, start=None, **fields):
     """Trains in a folder, on from where it is; the last report's state."""
     recipe = replace(RECIPE, fields)
     card = Card(name="tiny", styles=tuple(f"style{i}" for i in range(styles)))
     task = make_task(recipe, tiny_weights(), [picture(100 + i) for i in range(styles)])
     found = gathered(photos, size=recipe.crop, batch=recipe.batch, seed=0, least_scale=recipe.least_scale)
     books = Bookkeeping(card=card, identity={"photos": found.sha256}, held_out=found.held_out, save_every=10,
-                sample_every=20)
+                        sample_every=20, start=start)
     begin(folder, recipe, books, resume=True)
     asked = []
     state = None

@@ -16,6 +16,7 @@ import pytest
 from fast_tiny import RECIPE, picture, trained, write_photos
 from tiny import damage, fast_to_compile, tiny_weights
 
+from jaxstyle.cli.main import main
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.fast.card import Card
 from jaxstyle.fast.model import read_model
@@ -24,8 +25,10 @@ from jaxstyle.fast.training.data import Photos, gathered, photo_files, split
 from jaxstyle.fast.training.folder import CHECKPOINTS, HISTORY, Bookkeeping, begin
 from jaxstyle.fast.training.loop import make_task, model_of, train_iter
 from jaxstyle.fast.training.recipe import Architecture, Training
-from jaxstyle.fast.training.train import first_state, styles_at
+from jaxstyle.fast.training.train import check_start, first_state, styles_at
+from jaxstyle.images.files import save
 from jaxstyle.pytrees import from_json, replace, to_json
+from jaxstyle.weights.store import write_weights
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -288,3 +291,36 @@ def test_several_styles_need_conditional_norm():
     with pytest.raises(JaxstyleError, match="holds one style, not 2"):
         make_task(replace(RECIPE, {"architecture.norm": "instance"}), tiny_weights(),
                   [picture(1), picture(2)])
+
+
+def test_starting_from_a_model(straight, photos, tmp_path):
+    model = read_model(straight[0])
+    _, state = trained(tmp_path / "more", photos, start=model, **{"learning_rate": 0.0, "copying": 0})
+    assert_equal(state.params, model.params)  # nothing was learnt, so these are what it began with
+    _, after = trained(tmp_path / "more too", photos, start=model, copying=0, steps=10)
+    assert not np.array_equal(*(np.asarray(jax.tree.leaves(each.params)[0]) for each in (state, after)))
+    task = make_task(RECIPE, tiny_weights(), [picture(0)])
+    with pytest.raises(JaxstyleError, match=r"another network.* styles 2; give the same"):
+        check_start(task, model)
+
+
+def test_starting_from_a_model_on_the_command_line(straight, photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_weights(tmp_path / "tiny.safetensors", tiny_weights(), "vgg19")
+    save(tmp_path / "a.png", picture(0))
+    save(tmp_path / "b.png", picture(1))
+    command = ["train", "a.png", "b.png", "--photos", str(photos), "--weights", "tiny.safetensors",
+               "--terms.content.layers", "relu2_1", "--terms.content.layer-weights", "1",
+               "--terms.style.layers", "relu1_1,relu2_1", "--terms.style.layer-weights", "0.5,0.5",
+               "--crop", "16", "--style-size", "16", "--steps", "10", "--architecture.depth", "1",
+               "--start-from", str(straight[0])]
+    assert main([*command, "-o", "wide"]) == 2
+    assert "with width" in capsys.readouterr().err and not (tmp_path / "wide").exists()
+    own = read_model(straight[0]).network
+    assert main([*command, "-o", "more", "--architecture.width", str(own.width), "--architecture.output",
+                 own.output]) == 0
+    card = read_model(tmp_path / "more").card
+    assert card.notes["started from"]["name"] == "tiny" and card.notes["started from"]["steps"] == 40
+    assert card.recipe["copying"] == 0
+    assert main([*command, "-o", "both", "--add-to", str(straight[0])]) == 2
+    assert "not both" in capsys.readouterr().err

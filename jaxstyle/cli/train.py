@@ -21,7 +21,7 @@ from jaxstyle.cli.running.arguments import Settings
 from jaxstyle.cli.running.live import lane_text, training_on_page
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.fast.card import Card
-from jaxstyle.fast.model import Model, read_model, style_names
+from jaxstyle.fast.model import Model, numbers_sha256, read_model, style_names
 from jaxstyle.fast.shelf import find_model
 from jaxstyle.fast.training import recipes
 from jaxstyle.fast.training.data import Gathered, gathered
@@ -29,8 +29,9 @@ from jaxstyle.fast.training.folder import Bookkeeping, begin, begun, run
 from jaxstyle.fast.training.folder import Progress as Step
 from jaxstyle.fast.training.loop import make_task
 from jaxstyle.fast.training.recipe import Training
+from jaxstyle.fast.training.train import check_start
 from jaxstyle.images.files import load
-from jaxstyle.pytrees import to_json
+from jaxstyle.pytrees import replace, to_json
 from jaxstyle.runs.manifest import device_name
 from jaxstyle.sweeps.folder import lane_folder
 from jaxstyle.sweeps.trainings import Ingredients, run_trainings, training_lanes
@@ -43,6 +44,29 @@ SECONDS_TO_SAVE = 120.0
 P = TypeVar("P", Step, Steps)
 FIELDS = frozenset(field.name for field in dataclasses.fields(Training))
 """Fields of the recipe; each is an option."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a training sees with, the model that styles are added to, and the one that it starts from."""
+
+    weights: Weights
+    base: Model | None = None
+    start: Model | None = None
+
+    def identity(self) -> dict[str, object]:
+        """What a training that goes on must have in common with its beginning."""
+        found: dict[str, object] = {
+            "model that is added to": "" if self.base is None else list(self.base.card.styles)}
+        return found if self.start is None else {**found, "model that is started from":
+                                                 numbers_sha256(self.start)}
+
+    def notes(self) -> dict[str, object]:
+        """What the card says of the model that was started from."""
+        if self.start is None:
+            return {}
+        card = self.start.card
+        return {"started from": {"name": card.name, "steps": card.steps, "recipe": card.recipe, **card.notes}}
 
 
 @dataclass(frozen=True)
@@ -70,6 +94,9 @@ class Train:
     """Go on where the training in the folder was stopped."""
     add_to: Annotated[str | None, arg(metavar="MODEL")] = None
     """Add the paintings to this multi-style model; its other styles stay as they are."""
+    start_from: Annotated[str | None, arg(metavar="MODEL")] = None
+    """Begin with the parameters of this model of the same architecture and number of styles, to go on with
+    larger crops, another weight or other paintings; without copying."""
     names: Annotated[str, arg(metavar="A,B,…")] = ""
     """Names of the styles instead of the files'."""
     licence: Annotated[str, arg(metavar="TEXT")] = ""
@@ -91,12 +118,15 @@ class Train:
                                 "choose another folder")
         if self.save_every < 1 or self.sample_every < 1:
             raise JaxstyleError("--save-every and --sample-every take a number of steps of at least 1")
-        if self.vary and (self.add_to is not None or self.names):
+        if self.vary and (self.add_to is not None or self.names or self.start_from is not None):
             raise JaxstyleError("--vary trains whole models from paintings named like their files: leave "
-                                "--add-to and --names out")
+                                "--add-to, --start-from and --names out")
+        if self.add_to is not None and self.start_from is not None:
+            raise JaxstyleError("give --add-to or --start-from, not both")
         weights = load_weights(self.weights or best_available())
         recipe, changed = recipes.on_network(override(recipes.named(self.recipe), dict(settings)), weights)
-        base = None if self.add_to is None else read_model(find_model(self.add_to))
+        base, start = map(found_model, (self.add_to, self.start_from))
+        recipe = recipe if start is None else replace(recipe, {"copying": 0})
         if changed:
             console.print(f"trains {changed}", highlight=False, soft_wrap=True)
         if self.vary:
@@ -104,7 +134,7 @@ class Train:
         found = gathered(self.photos, size=recipe.crop, batch=recipe.batch, seed=int(recipe.seed),
                          least_scale=recipe.least_scale)
         try:
-            return self.train(recipe, weights, base, found, console)
+            return self.train(recipe, Origin(weights, base, start), found, console)
         finally:
             found.photos.close()
 
@@ -144,18 +174,19 @@ class Train:
                                 f"model does not have yet, not {', '.join(own)}; give them with --names")
         return names
 
-    def train(self, recipe: Training, weights: Weights, base: Model | None, found: Gathered, console: Console
-              ) -> int:
+    def train(self, recipe: Training, origin: Origin, found: Gathered, console: Console) -> int:
         """Trains in the folder; 130 if it was interrupted."""
+        weights, base, start = origin.weights, origin.base, origin.start
         card = Card(name=self.output.name, styles=self.styles(base), licence=self.licence,
                     origin=f"trained with {weights.name} on {len(found.photos.files)} photos",
-                    recipe=to_json(recipe))
+                    recipe=to_json(recipe), notes=origin.notes())
         identity = {"weights": weights.sha256, "photos": found.sha256, "styles": list(card.styles),
-                    "paintings": [sha256(path) for path in self.paintings],
-                    "model that is added to": "" if base is None else list(base.card.styles)}
+                    "paintings": [sha256(path) for path in self.paintings], **origin.identity()}
         task = make_task(recipe, weights, [load(path) for path in self.paintings], base)
+        if start is not None:
+            check_start(task, start)
         books = Bookkeeping(card=card, identity=identity, held_out=found.held_out, save_every=self.save_every,
-                    sample_every=self.sample_every)
+                            sample_every=self.sample_every, start=start)
         begin(self.output, recipe, books, self.resume)
         console.print(f"{device_name()}: {len(self.paintings)} paintings, {len(found.photos.files)} photos "
                       f"and {len(found.held_out)} held out, {recipe.steps} steps of {recipe.batch} at "
@@ -176,6 +207,11 @@ class Train:
             return stop.code
         console.print(f"done → {self.output}", highlight=False, soft_wrap=True)
         return 0
+
+
+def found_model(name: str | None) -> Model | None:
+    """A model by its name, if one is given."""
+    return None if name is None else read_model(find_model(name))
 
 
 def followed(progress: Iterable[P], console: Console, how: str) -> bool:

@@ -77,6 +77,11 @@ def shares(model: Model, blend: Mapping[str, float] | None = None) -> Array:
     return jnp.asarray(values / values.sum())
 
 
+def numbers_sha256(model: Model) -> str:
+    """Hex SHA-256 of all numbers of a model."""
+    return content_sha256(_tensors(model, np.float32))
+
+
 def style_index(model: Model, name: str) -> int:
     """Place of a style by its name.
 

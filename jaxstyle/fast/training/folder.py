@@ -24,12 +24,12 @@ import numpy as np
 from jaxstyle.atomic import write_whole
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.fast.card import Card
-from jaxstyle.fast.model import write_model
+from jaxstyle.fast.model import Model, write_model
 from jaxstyle.fast.network import stylized
 from jaxstyle.fast.training.data import Photos
 from jaxstyle.fast.training.loop import Report, held_out_loss, model_of, train_iter
 from jaxstyle.fast.training.recipe import Training
-from jaxstyle.fast.training.train import State, Task, first_state, whole
+from jaxstyle.fast.training.train import State, Task, first_state, started_from, whole
 from jaxstyle.images.files import save
 from jaxstyle.pytrees import to_json
 from jaxstyle.reading import parsed, read_bounded
@@ -48,6 +48,7 @@ class Bookkeeping:
       save_every: steps between checkpoints; sample_every: between sample grids.
       held_out: squares `[n, S, S, 3]` of photos that are not trained with.
       card: of the model; identity: hashes and names of what the training is made of, ready for JSON.
+      start: the model whose parameters it begins with instead of random ones.
     """
 
     card: Card
@@ -55,6 +56,7 @@ class Bookkeeping:
     held_out: np.ndarray
     save_every: int = 500
     sample_every: int = 500
+    start: Model | None = None
 
 
 class Noted(TypedDict):
@@ -108,12 +110,13 @@ def begin(folder: Path, recipe: Training, books: Bookkeeping, resume: bool) -> N
             raise JaxstyleError(f"{folder}: was begun with another {name}; give the same, or another folder")
 
 
-def restored(folder: Path, recipe: Training, task: Task, photos: Photos) -> State:
+def restored(folder: Path, recipe: Training, task: Task, photos: Photos, start: Model | None) -> State:
     """The newest whole state, with the photos at their place; the first state if there is none."""
     shapes = jax.eval_shape(partial(first_state, recipe), task)
     found = restore_checkpoint(folder / CHECKPOINTS, lambda about: shapes)
     if found is None:
-        return first_state(recipe, task)
+        first = first_state(recipe, task)
+        return first if start is None else started_from(first, start)
     photos.set_state(found.about["photos"])
     state: State = jax.tree.map(jax.numpy.asarray, found.state)
     return state
@@ -128,7 +131,7 @@ def run(folder: Path, recipe: Training, task: Task, photos: Photos, books: Bookk
     Raises:
       JaxstyleError: as `train_iter`; the folder cannot be written.
     """
-    state = restored(folder, recipe, task, photos)
+    state = restored(folder, recipe, task, photos, books.start)
     records = history(folder, int(state.step))
     best = best_checkpoint(records)
     with ThreadPoolExecutor(1) as writer:

@@ -11,11 +11,13 @@ import optax
 from jax import Array, lax
 
 from jaxstyle import ops
-from jaxstyle.backbones.perceptual import Weights
+from jaxstyle.backbones.perceptual import Weights, attributes_of
+from jaxstyle.errors import JaxstyleError
+from jaxstyle.fast.model import Model
 from jaxstyle.fast.network import BATCH_AXIS, StyleNetwork
 from jaxstyle.fast.training.objective import photo_objective
 from jaxstyle.fast.training.recipe import Training
-from jaxstyle.pytrees import pytree, static
+from jaxstyle.pytrees import pytree, replace, static
 
 SMALLEST_RATE = 0.01
 PER_STYLE = ("scale", "offset")
@@ -92,6 +94,25 @@ def first_state(recipe: Training, task: Task) -> State:
     return State(step=jnp.zeros((), jnp.int32), params=params, average=jax.tree.map(jnp.copy, params),
                  optimizer=optimizer(recipe).init(params), statistics=variables.get("statistics", {}),
                  scale=jnp.ones(()))
+
+
+def check_start(task: Task, model: Model) -> None:
+    """Raise unless a training can begin with the parameters of a model.
+
+    Raises:
+      JaxstyleError: it is another network, or has another number of styles.
+    """
+    own, its = attributes_of(task.network), attributes_of(model.network)
+    if different := [f"{name} {its[name]}" for name in its if own[name] != its[name]]:
+        raise JaxstyleError(f"model '{model.card.name}' is another network than the one that is trained, "
+                            f"with {', '.join(different)}; give the same architecture and as many paintings")
+
+
+def started_from(state: State, model: Model) -> State:
+    """A first state with the parameters of a model instead of random ones."""
+    params, average, statistics = (jax.tree.map(jnp.array, numbers)  # copies: steps use the state up
+                                   for numbers in (model.params, model.params, model.statistics))
+    return replace(state, {"params": params, "average": average, "statistics": statistics})
 
 
 def rate(recipe: Training, step: Array) -> Array:
