@@ -28,11 +28,12 @@ from jaxstyle.pytrees import get, to_json
 from jaxstyle.report.data import read_sweep
 from jaxstyle.runs.manifest import Files, load_references, manifest
 from jaxstyle.runs.replay import recipe_from_json
+from jaxstyle.solvers import Adagrad, Adam, ArmijoLbfgs, RMSprop, Sgd
 from jaxstyle.sweeps.batches import Options, save_states
 from jaxstyle.sweeps.folder import read_json, write_plan
 from jaxstyle.sweeps.plan import Lane
 from jaxstyle.sweeps.runner import run_sweep
-from jaxstyle.sweeps.search.candidates import Tuning, candidates, chosen_settings
+from jaxstyle.sweeps.search.candidates import Tuning, candidates, chosen_settings, other_weights
 from jaxstyle.sweeps.search.halving import (
     KEEP_AT_LEAST,
     crowding,
@@ -359,3 +360,14 @@ def test_gamma_and_total_variation_are_searched_too(inputs, monkeypatch):
         weights, load_references(plain.files), Tuning(plain, candidates=8))} == {3.0}
     record = {"recipe": to_json(made[1].recipe), "references": {"content_map": {}}}
     assert chosen_settings(record)["terms.tv.weight"] == f"{made[1].recipe.terms['tv'].weight:.4g}"
+
+
+def test_rates_of_first_order_solvers_are_searched_too(lane):
+    def searched(solver):
+        found = other_weights(replace(lane.recipe, {"solver": solver}), False)
+        return [path for path in found if "solver" in path]
+
+    for solver in (Adam(), Adagrad(), RMSprop()):
+        assert searched(solver) == ["solver.learning_rate"]
+    assert searched(Sgd()) == ["solver.first_step"]
+    assert searched(ArmijoLbfgs()) == []

@@ -15,6 +15,7 @@ from jaxstyle.metrics.strength import measure_balance, roles, with_strength
 from jaxstyle.pytrees import get, replace
 from jaxstyle.references import References
 from jaxstyle.runs.replay import recipe_from_json
+from jaxstyle.solvers import Adagrad, Adam, RMSprop, Sgd
 from jaxstyle.sweeps.plan import Lane
 from jaxstyle.transfer.recipe import Recipe
 
@@ -45,8 +46,8 @@ def candidates(weights: Weights, references: References, tuning: Tuning) -> list
     """Lanes with strengths spread evenly over 0.1 … 0.9 and layer weights scattered around the recipe's.
 
     Each style layer's weight is multiplied by a log-normal factor (σ = 0.8), the sum kept; so are γ of terms
-    that match by maps, and weights of total variation (each by its own). Every fourth candidate keeps the
-    recipe's own.
+    that match by maps, weights of total variation, and the learning rate of a first-order solver (each by its
+    own). Every fourth candidate keeps the recipe's own.
 
     Raises:
       JaxstyleError: a recipe that has nothing to balance.
@@ -79,13 +80,18 @@ def candidates(weights: Weights, references: References, tuning: Tuning) -> list
 
 def other_weights(recipe: Recipe, guided: bool) -> list[str]:
     """Paths of the numbers of a recipe, besides those of style and content, that a search varies: how much
-    maps count in matching, if there are maps, and how smooth the result is."""
+    maps count in matching, if there are maps, how smooth the result is, and the learning rate of a
+    first-order solver."""
     found = []
     for name, term in recipe.terms.items():
         if isinstance(term, Patches | Neighbours) and guided:
             found.append(f"terms.{name}.gamma")
         if isinstance(term, TotalVariation):
             found.append(f"terms.{name}.weight")
+    if isinstance(recipe.solver, Adam | Adagrad | RMSprop):
+        found.append("solver.learning_rate")
+    if isinstance(recipe.solver, Sgd):
+        found.append("solver.first_step")
     return found
 
 
