@@ -49,8 +49,8 @@ class Patches:
         with any patch of the image at the last evaluation), so that patches which fit everywhere are not used
         everywhere (neural doodle); the first evaluation of a stage is made twice for it.
       anchor: None: none. Else what is matched is (1 − anchor) · the image's features + anchor · the photo's,
-        so that a face goes on being matched as the face it was, not as what it has drifted to (ours). Without
-        a photo it changes nothing.
+        so that a face goes on being matched as the face it was, not as what it has drifted to (ours). It
+        counts only without maps, which tell a face from the rest themselves, and with a photo.
       layers: where patches are compared; size: side of a patch; stride: distance between neighbouring ones,
         in the image and in the styles; the last patch of each row and column is always among them.
       rotations, scales: so many copies of each style to either side, rotated by rotation_step degrees each
@@ -110,7 +110,7 @@ class Patches:
                 for m in (references.style_maps if guided else references.styles)]
         features = [[look(image, self.layers) for image in copies] for copies in images]
         photo = None
-        if self.anchor is not None and references.content is not None:
+        if self.anchor is not None and references.content is not None and not guided:
             photo = look(references.content, self.layers)
         return {layer: {"photo": None if photo is None else photo[layer],
                         "regions": tuple(references.regions),
