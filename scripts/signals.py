@@ -27,6 +27,10 @@ from fuzzing.place import Place
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL}
 SECONDS_TO_END = {"stylize": 8.0, "sweep": 8.0, "tune": 8.0, "train": 60.0}
 """A training finishes its step, measures and saves."""
+SECONDS_TO_BEGIN = 1.0
+"""Before Python comes to the program's first line, the system ends it without a word."""
+SECONDS_TO_FINISH = 5.0
+"""What a command may take that was about to write its result."""
 
 
 def commands(place: Path) -> dict[str, list[str]]:
@@ -51,9 +55,12 @@ def commands(place: Path) -> dict[str, list[str]]:
     }
 
 
-def problems(place: Path, ended: subprocess.CompletedProcess[str], number: int, over: bool) -> list[str]:
-    """What is wrong with how a command ended; `over`: it took longer than it may."""
-    found = []
+def problems(place: Path, ended: subprocess.CompletedProcess[str], number: int, seconds: float, most: float
+             ) -> list[str]:
+    """What is wrong with how a command ended, so many seconds after the signal; `most`: what it may take."""
+    found, over = [], seconds > most
+    if ended.returncode == 0 and seconds > SECONDS_TO_FINISH:
+        found.append("went on as if nothing had come")
     if ended.returncode not in (CODES[signal.Signals(number)], 0):
         found.append(f"exit code {ended.returncode}")
     if "Traceback" in ended.stderr or "Segmentation" in ended.stderr:
@@ -87,7 +94,9 @@ def trial(name: str, number: int, delay: float, go_on: bool, home: Path) -> list
         process.send_signal(number)
         said, errors = process.communicate(timeout=120)
         ended = subprocess.CompletedProcess(call, process.returncode, said, errors)
-        found = problems(place, ended, number, time.monotonic() - began > SECONDS_TO_END[name])
+        found = problems(place, ended, number, time.monotonic() - began, SECONDS_TO_END[name])
+        if process.returncode == -number and delay < SECONDS_TO_BEGIN and not errors:
+            found = []
         if go_on and process.returncode:
             again = subprocess.run(call, capture_output=True, text=True, timeout=600)
             if again.returncode:
@@ -101,6 +110,9 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
+    for number in CODES:  # a shell's background ignores some, and children would inherit that
+        if number != signal.SIGKILL:
+            signal.signal(number, signal.default_int_handler)
     rng, counts, bad = random.Random(asked.seed), Counter[str](), 0
     home = Path(tempfile.mkdtemp(prefix="jaxstyle-signals-"))
     for i in range(asked.count):
