@@ -14,6 +14,7 @@ import threading
 import time
 import warnings
 import zipfile
+from importlib import import_module
 from pathlib import Path
 
 import h5py
@@ -392,6 +393,20 @@ def test_an_import_that_a_signal_cuts_short_is_an_interruption(monkeypatch, caps
     monkeypatch.setattr("jaxstyle.cli.main.run", run)
     assert main(["stylize"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_a_signal_during_imports_waits_for_their_end(monkeypatch, capsys):
+    """Libraries that are cut short while they are imported print tracebacks."""
+    whole = []
+
+    def load_slowly(name):
+        signal.raise_signal(signal.SIGTERM)
+        whole.append(name)
+        return import_module(name)
+
+    monkeypatch.setattr("jaxstyle.cli.main.import_module", load_slowly)
+    assert main(["recipes"]) == 143
+    assert whole == ["jaxstyle.cli.recipes"] and "nothing was written" in capsys.readouterr().err
 
 
 class Deaf:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module, metadata
 
-from jaxstyle.cli.console.interrupts import INTERRUPTED, heeded, last_words, leave
+from jaxstyle.cli.console.interrupts import INTERRUPTED, heeded, last_words, leave, noting_signals
 from jaxstyle.errors import JaxstyleError
 
 COMMANDS = {
@@ -108,20 +108,25 @@ def run(name: str, arguments: Sequence[str]) -> int:
 
     Raises:
       JaxstyleError: no such command, or whatever it raises.
+      KeyboardInterrupt: a signal came meanwhile.
     """
     if name not in COMMANDS:
         near = get_close_matches(name, COMMANDS, 1, 0.7)
         meant = f"; did you mean {near[0]}?" if near else ""
         raise JaxstyleError(f"no command '{name}'; there are {', '.join(COMMANDS)}{meant}")
-    from tyro.conf import FlagCreatePairsOff
-
-    from jaxstyle.cli.console.notes import said
-    from jaxstyle.cli.console.terminal import parse, terminal
-    from jaxstyle.cli.running.arguments import ROOTS, setting_names, settings_help, split_overrides
-    from jaxstyle.transfer.platform import use_compilation_cache
-
     module, _, kind = COMMANDS[name][0].partition(".")
-    found = import_module(f"jaxstyle.cli.{module}")
+    # Libraries that are cut short while they are imported say strange things.
+    with noting_signals() as noted, last_words(lambda: sys.stderr.write("interrupted\n")):
+        from tyro.conf import FlagCreatePairsOff
+
+        from jaxstyle.cli.console.notes import said
+        from jaxstyle.cli.console.terminal import parse, terminal
+        from jaxstyle.cli.running.arguments import ROOTS, setting_names, settings_help, split_overrides
+        from jaxstyle.transfer.platform import use_compilation_cache
+
+        found = import_module(f"jaxstyle.cli.{module}")
+    if noted:
+        raise KeyboardInterrupt
     # A command with a recipe of another kind (`train`) says which fields that has.
     rest, settings = (list(arguments), {}) if name in WITHOUT_RECIPE else split_overrides(
         arguments, getattr(found, "FIELDS", ROOTS))
