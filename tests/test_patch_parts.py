@@ -49,6 +49,17 @@ def test_an_anchor_matches_a_mixture_with_the_photo(anchor):
     np.testing.assert_allclose(value, expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize(("guided", "always", "anchored"), [
+    (False, False, True), (False, True, True), (True, False, False), (True, True, True)])
+def test_an_anchor_counts_with_maps_only_if_asked(guided, always, anchored):
+    picture = jnp.asarray(RNG.uniform(size=(6, 7, 3)))
+    term = Patches(layers=("relu1_1",), layer_weights=(1.0,), anchor=0.5, anchor_with_maps=always)
+    maps = {"content_map": picture[..., :1], "style_maps": (picture[..., :1],)} if guided else {}
+    target = term.target(References(content=picture, styles=(picture,), **maps),
+                         lambda image, layers: {layer: image for layer in layers})
+    assert (target["relu1_1"]["photo"] is not None) == anchored
+
+
 @pytest.mark.usefixtures("x64")
 def test_zero_vectors_score_zero():
     ones = (jnp.ones(()), jnp.ones(()))

@@ -35,7 +35,7 @@ from jaxstyle.ops.resize import resize
 from jaxstyle.pytrees import replace
 from jaxstyle.references import References
 from jaxstyle.runs.manifest import Files, load_references
-from jaxstyle.runs.maps import uses_maps
+from jaxstyle.runs.maps import for_automatic_maps, uses_maps
 from jaxstyle.transfer import presets
 from jaxstyle.transfer.controls import as_one_style, by_class, by_region, check_controls
 from jaxstyle.transfer.memory import does_not_fit, least_memory, memory_budget, parse_size
@@ -192,7 +192,7 @@ class Stylize:
             recipe = translated(recipe, weights)
             options = MapOptions(self.maps, self.no_maps, self.force or self.resume)
             files = chosen_maps(files, recipe, weights, options, output, console)
-            recipe = with_guides(recipe, files)
+            recipe = with_guides(for_automatic_maps(recipe) if self.maps else recipe, files)
             references = by_class(load_references(files), recipe)
             if self.together is not None:
                 measured = self.shares == "measured"

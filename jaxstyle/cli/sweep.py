@@ -25,6 +25,7 @@ from jaxstyle.images.masks import FEATHER
 from jaxstyle.metrics.strength import Balance, measure_balance, with_strength
 from jaxstyle.pytrees import replace
 from jaxstyle.runs.manifest import Files, load_references
+from jaxstyle.runs.maps import for_automatic_maps
 from jaxstyle.sweeps.batches import Options, Progress
 from jaxstyle.sweeps.inputs import crossed, with_maps
 from jaxstyle.sweeps.memory import fitting_lanes
@@ -153,6 +154,7 @@ class Sweep:
             raise JaxstyleError(f"--seeds takes a number of 1 to {MAX_LANES:,}")
         base = override(self.sized(presets.named(self.recipe)), dict(settings))
         base = by_region(base) if self.region else base
+        base = for_automatic_maps(base) if self.maps else base
         axes = [axis_from(text, base) for text in self.vary]
         if self.zip:
             axes.append(zipped([axis_from(text, base) for text in self.zip]))

@@ -22,6 +22,12 @@ def uses_maps(recipe: Recipe) -> bool:
     return any(isinstance(term, Patches) for term in recipe.terms.values())
 
 
+def for_automatic_maps(recipe: Recipe) -> Recipe:
+    """The recipe for maps that nobody drew: patches keep their anchor in the photo."""
+    return replace(recipe, {f"terms.{name}.anchor_with_maps": True
+                            for name, term in recipe.terms.items() if isinstance(term, Patches)})
+
+
 def with_found_maps(files: Files) -> tuple[Files, tuple[str, ...]]:
     """Files with the maps `<image>_sem.png` that lie beside the pictures, and which these are.
 

@@ -49,8 +49,10 @@ class Patches:
         with any patch of the image at the last evaluation), so that patches which fit everywhere are not used
         everywhere (neural doodle); the first evaluation of a stage is made twice for it.
       anchor: None: none. Else what is matched is (1 − anchor) · the image's features + anchor · the photo's,
-        so that a face goes on being matched as the face it was, not as what it has drifted to (ours). It
-        counts only without maps, which tell a face from the rest themselves, and with a photo.
+        so that a face goes on being matched as the face it was, not as what it has drifted to (ours).
+        Without a photo it changes nothing.
+      anchor_with_maps: whether it counts with maps, too. Maps drawn by hand tell a face from the rest; those
+        of `transfer.automatic_maps` know no faces.
       layers: where patches are compared; size: side of a patch; stride: distance between neighbouring ones,
         in the image and in the styles; the last patch of each row and column is always among them.
       rotations, scales: so many copies of each style to either side, rotated by rotation_step degrees each
@@ -74,6 +76,7 @@ class Patches:
     scales: int = static(default=0)
     rotation_step: float = static(default=7.5)
     scale_step: float = static(default=1.05)
+    anchor_with_maps: bool = static(default=False)
     matching: str = static(default="relative")
     normalization: str = static(default="relative")
 
@@ -110,7 +113,8 @@ class Patches:
                 for m in (references.style_maps if guided else references.styles)]
         features = [[look(image, self.layers) for image in copies] for copies in images]
         photo = None
-        if self.anchor is not None and references.content is not None and not guided:
+        anchored = self.anchor is not None and (self.anchor_with_maps or not guided)
+        if anchored and references.content is not None:
             photo = look(references.content, self.layers)
         return {layer: {"photo": None if photo is None else photo[layer],
                         "regions": tuple(references.regions),
