@@ -27,7 +27,7 @@ def automatic(setup: Setup, count: int):
 
 
 def lanes(setup: Setup):
-    recipe = setup.recipe(200, PATCHES)
+    recipe = setup.recipe(200, PATCHES, terms__style__anchor=None)  # what maps add, and nothing else
     cases = {"none": setup.files(), "drawn": setup.files(maps=True),
              **{f"{count} labels": automatic(setup, count) for count in (4, 8)}}
     return [setup.lane({"maps": name}, recipe, files) for name, files in cases.items()]

@@ -21,7 +21,7 @@ def lanes(setup: Setup):
     there = setup.files(maps=True)
     back = Files(content=there.styles[0], styles=(there.content,), content_map=there.style_maps[0],
                  style_maps=(there.content_map,))
-    recipe = setup.recipe(200, PATCHES)
+    recipe = setup.recipe(200, PATCHES, terms__style__anchor=None)  # what maps add, and nothing else
     return [setup.lane({"direction": name, "maps": "with" if files.content_map else "without"}, recipe, files)
             for name, both in (("photo as painting", there), ("painting as photo", back))
             for files in (both, Files(content=both.content, styles=both.styles))]

@@ -297,6 +297,7 @@ def test_starting_from_a_model(straight, photos, tmp_path):
     model = read_model(straight[0])
     _, state = trained(tmp_path / "more", photos, start=model, **{"learning_rate": 0.0, "copying": 0})
     assert_equal(state.params, model.params)  # nothing was learnt, so these are what it began with
+    assert_equal(state.average, model.params)
     _, after = trained(tmp_path / "more too", photos, start=model, copying=0, steps=10)
     assert not np.array_equal(*(np.asarray(jax.tree.leaves(each.params)[0]) for each in (state, after)))
     task = make_task(RECIPE, tiny_weights(), [picture(0)])
@@ -322,5 +323,9 @@ def test_starting_from_a_model_on_the_command_line(straight, photos, tmp_path, m
     card = read_model(tmp_path / "more").card
     assert card.notes["started from"]["name"] == "tiny" and card.notes["started from"]["steps"] == 40
     assert card.recipe["copying"] == 0
+    for other in ([], ["--start-from", str(tmp_path / "more")]):  # it goes on with the same model alone
+        assert main([*command[:-2], *other, "--copying", "0", "-o", "more", "--resume",
+                     "--architecture.width", str(own.width), "--architecture.output", own.output]) == 2
+        assert "another model that is started from" in capsys.readouterr().err
     assert main([*command, "-o", "both", "--add-to", str(straight[0])]) == 2
     assert "not both" in capsys.readouterr().err

@@ -17,6 +17,7 @@ from PIL import Image
 from jaxstyle.cli.console.local import jpeg
 from jaxstyle.cli.console.preview import View, preview
 from jaxstyle.errors import JaxstyleError
+from jaxstyle.images.files import save
 
 PHOTO = np.random.default_rng(0).random((40, 60, 3)).astype(np.float32)
 BEGUN = View(title="photo.jpg", steps=10, references={"photo": PHOTO, "painting": PHOTO[::-1]})
@@ -60,6 +61,15 @@ def test_what_the_page_is_told(live):
     assert view["pictures"] == ["picture"] and view["references"] == ["photo", "painting"]
 
 
+def test_a_file_is_shown_again_when_it_is_another(live, tmp_path):
+    for name in ("a.png", "b.png"):
+        save(tmp_path / name, PHOTO)
+    for step, name in enumerate(("a.png", "a.png", "b.png")):
+        live.update(step, {}, {"lane": tmp_path / name})
+    assert live.view.versions == {"lane": 2}
+    assert Image.open(io.BytesIO(ask(live, "/picture/lane")[0])).size == (60, 40)
+
+
 def test_pictures_are_served_small(live):
     live.update(1, {}, {"a picture": np.zeros((3000, 1500, 3))})
     body, headers = ask(live, "/picture/a%20picture?1")
@@ -85,6 +95,7 @@ def test_the_button_stops(live):
     token = re.search(rb'token = "([^"]+)"', ask(live, "/")[0])[1].decode()
     ask(live, "/stop", data=b"", **{"X-Jaxstyle": token})
     assert live.stop.is_set()
+    assert json.loads(ask(live, "/view.json")[0])["status"] == "stopping"
 
 
 def test_only_this_machine_is_served(live):

@@ -9,16 +9,22 @@ import time
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from fast_tiny import picture, write_photos
 from PIL import Image
 from tiny import fast_to_compile, tiny_weights
 
+from jaxstyle.cli.console.preview import Live, View
 from jaxstyle.cli.main import main
+from jaxstyle.cli.running.live import sweep_on_page
 from jaxstyle.fast.model import read_model
 from jaxstyle.images.files import save
 from jaxstyle.report.data import read_sweep
+from jaxstyle.sweeps.batches import Progress
+from jaxstyle.sweeps.folder import IMAGE
 from jaxstyle.weights.store import write_weights
 
 LAYERS = ("--terms.content.layers", "relu2_1", "--terms.style.layers", "relu1_1,relu2_1",
@@ -99,7 +105,7 @@ def test_a_sweep_is_watched_and_stopped(place):
     code, seen = run_watched(command, names)
     assert code == 130
     assert seen.view["steps"] == 8000 and seen.view["losses"].keys() == {"total", "greatest"}
-    assert {*seen.sizes} == {"photo.png", "painting.png", *names}
+    assert {*seen.sizes} == {"photo photo.png", "painting painting.png", *names}
     assert all(max(seen.sizes[name]) <= 24 for name in names)
     assert [lane.status for lane in read_sweep(place / "run").lanes] == ["running", "running"]
 
@@ -108,12 +114,44 @@ def test_a_training_is_watched_stopped_and_saved(place):
     write_photos(place / "photos")
     code, seen = run_watched(train("-o", "model", "--sample-every", "10"), ("held-out photos",))
     assert code == 130
-    assert {*seen.sizes} == {"painting.png", "held-out photos"} and "total" in seen.view["losses"]
+    assert {*seen.sizes} == {"painting painting.png", "held-out photos"} and "total" in seen.view["losses"]
     assert 10 <= read_model(place / "model").card.steps < 4000
 
 
 def test_lanes_of_trainings_show_what_each_makes(place):
     write_photos(place / "photos")
-    code, seen = run_watched(train("-o", "runs", "--save-every", "10", "--vary", "terms.style.weight=1,4"),
+    code, seen = run_watched(train("-o", "runs", "--sample-every", "10", "--vary", "terms.style.weight=1,4"),
                              ("0: style.weight 1", "1: style.weight 4"))
     assert code == 130 and len(seen.sizes) == 3
+
+
+def test_a_search_is_watched_and_stopped(place):
+    command = ["tune", "photo.png", "painting.png", "--weights", "tiny.safetensors", "--recipe", "gram",
+               *LAYERS, "--candidates", "2", "--size", "24", "--steps", "4000", "-o", "search"]
+    first = "0: strength 0.10, layer weights as they are, tv.weight 1"
+    code, seen = run_watched(command, (first,))
+    assert code == 130 and {*seen.sizes} == {"photo photo.png", "painting painting.png", first}
+
+
+def test_one_page_is_for_one_process(place, capsys):
+    assert main(["sweep", "photo.png", "painting.png", "-o", "run", "--distributed", "--preview", "0"]) == 2
+    assert "leave it out with --distributed" in capsys.readouterr().err
+
+
+def test_what_the_page_is_told_of_lanes(tmp_path):
+    """A lane of an earlier batch is shown from its file; one that is not finite counts in no loss."""
+    def at(index, values):
+        run = SimpleNamespace(index=index, lane=SimpleNamespace(labels={}), folder=tmp_path / str(index))
+        search = SimpleNamespace(best=SimpleNamespace(value=np.array(values)))
+        snapshot = SimpleNamespace(search=search, stage=0)
+        return Progress(done=index, total=4, finished=0, runs=(run,), snapshot=snapshot, group=0, groups=1)
+
+    live = Live(View())
+    steps = sweep_on_page([at(0, [np.nan]), at(1, [2.0])], live)
+    next(steps)
+    next(steps)
+    assert live.view.losses == {} and list(live.view.pictures) == ["0"]
+    (tmp_path / "0").mkdir()
+    save(tmp_path / "0" / IMAGE, picture(0))
+    assert list(steps) == [] and live.view.status == "finished"
+    assert live.view.pictures["0"] == tmp_path / "0" / IMAGE and live.view.losses == {"total": 2.0}

@@ -16,7 +16,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 from jaxstyle.cli.console.interrupts import INTERRUPTED, last_words
 from jaxstyle.cli.console.preview import Live
 from jaxstyle.cli.console.progress import show_sweep
-from jaxstyle.cli.running.live import preview_page, sweep_on_page
+from jaxstyle.cli.running.live import sweep_on_page, sweep_page
 from jaxstyle.cli.running.maps import MapOptions, sweep_maps
 from jaxstyle.cli.running.regions import parse_regions
 from jaxstyle.errors import JaxstyleError
@@ -121,6 +121,8 @@ class Sweep:
         """Run the sweep, or what is left of it, and write the report."""
         use_host_devices(self.host_devices)
         if self.distributed:
+            if self.preview is not None:
+                raise JaxstyleError("--preview shows one process; leave it out with --distributed")
             join(self.coordinator, self.processes, self.process)
         memory = None if self.max_memory is None else parse_size(self.max_memory)
         options = Options(width=self.lanes, memory=memory, snapshots=self.snapshots,
@@ -131,7 +133,7 @@ class Sweep:
         if found := sorted({lane.files.content_map for lane in lanes if lane.files.content_map}):
             console.print(f"maps: {', '.join(found)} (and those of the paintings)", highlight=False,
                           soft_wrap=True)
-        with preview_page(self.preview, self.title(), lanes, console) as live:
+        with sweep_page(self.preview, self.title(), lanes, console) as live:
             return perform(self.output, lanes, options, console, title=self.title(), live=live)
 
     def title(self) -> str:

@@ -16,9 +16,9 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.cli.console.interrupts import INTERRUPTED, last_words, noting_signals
-from jaxstyle.cli.console.preview import Live, page
+from jaxstyle.cli.console.preview import Live, View, live_page
 from jaxstyle.cli.running.arguments import Settings
-from jaxstyle.cli.running.live import lane_text, training_on_page
+from jaxstyle.cli.running.live import asked_to_stop, lane_text, training_on_page
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.fast.card import Card
 from jaxstyle.fast.model import Model, numbers_sha256, read_model, style_names
@@ -47,7 +47,7 @@ FIELDS = frozenset(field.name for field in dataclasses.fields(Training))
 
 
 @dataclass(frozen=True)
-class Origin:
+class Given:
     """What a training sees with, the model that styles are added to, and the one that it starts from."""
 
     weights: Weights
@@ -56,17 +56,16 @@ class Origin:
 
     def identity(self) -> dict[str, object]:
         """What a training that goes on must have in common with its beginning."""
-        found: dict[str, object] = {
-            "model that is added to": "" if self.base is None else list(self.base.card.styles)}
-        return found if self.start is None else {**found, "model that is started from":
-                                                 numbers_sha256(self.start)}
+        return {"model that is added to": "" if self.base is None else list(self.base.card.styles),
+                "model that is started from": "" if self.start is None else numbers_sha256(self.start)}
 
     def notes(self) -> dict[str, object]:
         """What the card says of the model that was started from."""
         if self.start is None:
             return {}
         card = self.start.card
-        return {"started from": {"name": card.name, "steps": card.steps, "recipe": card.recipe, **card.notes}}
+        return {"started from": {"name": card.name, "steps": card.steps, "recipe": card.recipe,
+                                 "licence": card.licence, "origin": card.origin, "notes": dict(card.notes)}}
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,8 @@ class Train:
         weights = load_weights(self.weights or best_available())
         recipe, changed = recipes.on_network(override(recipes.named(self.recipe), dict(settings)), weights)
         base, start = map(found_model, (self.add_to, self.start_from))
-        recipe = recipe if start is None else replace(recipe, {"copying": 0})
+        if start is not None and "copying" not in settings:
+            recipe = replace(recipe, {"copying": 0})
         if changed:
             console.print(f"trains {changed}", highlight=False, soft_wrap=True)
         if self.vary:
@@ -134,20 +134,21 @@ class Train:
         found = gathered(self.photos, size=recipe.crop, batch=recipe.batch, seed=int(recipe.seed),
                          least_scale=recipe.least_scale)
         try:
-            return self.train(recipe, Origin(weights, base, start), found, console)
+            return self.train(recipe, Given(weights, base, start), found, console)
         finally:
             found.photos.close()
 
     def train_many(self, base: Training, weights: Weights, console: Console) -> int:
         """Trains every combination that --vary names; 130 if it was interrupted."""
         lanes = training_lanes(base, self.vary)
-        given = Ingredients(self.paintings, self.photos, weights, self.save_every, self.licence)
+        given = Ingredients(self.paintings, self.photos, weights, self.save_every, self.sample_every,
+                            self.licence)
         console.print(f"{device_name()}: {len(lanes)} trainings of {base.steps} steps → {self.output}",
                       highlight=False, soft_wrap=True)
         folders = {lane_text(i, lane.labels): lane_folder(self.output, i) for i, lane in enumerate(lanes)}
         with self.page(console) as live, noting_signals(SECONDS_TO_SAVE) as stop:
-            steps = training_on_page(run_trainings(self.output, lanes, given, lambda: bool(stop)), folders,
-                                     live, stop)
+            steps = training_on_page(run_trainings(self.output, lanes, given,
+                                                   lambda: asked_to_stop(stop, live)), folders, live, stop)
             if not followed(steps, console, "the same command goes on"):
                 return INTERRUPTED
         if stop:
@@ -160,8 +161,9 @@ class Train:
 
     def page(self, console: Console) -> AbstractContextManager[Live | None]:
         """The live page, if a port is given."""
-        shown = {path.name: path for path in self.paintings}
-        return page(self.preview, f"training of {self.output.name}", shown, console)
+        shown = {f"painting {path.name}": path for path in self.paintings}
+        return live_page(self.preview, View(title=f"training of {self.output.name}", references=shown),
+                         console)
 
     def styles(self, base: Model | None) -> tuple[str, ...]:
         """Names of all styles of the model."""
@@ -174,25 +176,27 @@ class Train:
                                 f"model does not have yet, not {', '.join(own)}; give them with --names")
         return names
 
-    def train(self, recipe: Training, origin: Origin, found: Gathered, console: Console) -> int:
+    def train(self, recipe: Training, given: Given, found: Gathered, console: Console) -> int:
         """Trains in the folder; 130 if it was interrupted."""
-        weights, base, start = origin.weights, origin.base, origin.start
+        weights, base, start = given.weights, given.base, given.start
         card = Card(name=self.output.name, styles=self.styles(base), licence=self.licence,
                     origin=f"trained with {weights.name} on {len(found.photos.files)} photos",
-                    recipe=to_json(recipe), notes=origin.notes())
+                    recipe=to_json(recipe), notes=given.notes())
         identity = {"weights": weights.sha256, "photos": found.sha256, "styles": list(card.styles),
-                    "paintings": [sha256(path) for path in self.paintings], **origin.identity()}
+                    "paintings": [sha256(path) for path in self.paintings], **given.identity()}
         task = make_task(recipe, weights, [load(path) for path in self.paintings], base)
         if start is not None:
             check_start(task, start)
         books = Bookkeeping(card=card, identity=identity, held_out=found.held_out, save_every=self.save_every,
                             sample_every=self.sample_every, start=start)
-        begin(self.output, recipe, books, self.resume)
-        console.print(f"{device_name()}: {len(self.paintings)} paintings, {len(found.photos.files)} photos "
-                      f"and {len(found.held_out)} held out, {recipe.steps} steps of {recipe.batch} at "
-                      f"{recipe.crop} px → {self.output}", highlight=False, soft_wrap=True)
         with self.page(console) as live, noting_signals(SECONDS_TO_SAVE) as stop:
-            steps = training_on_page(run(self.output, recipe, task, found.photos, books, lambda: bool(stop)),
+            begin(self.output, recipe, books, self.resume)
+            console.print(f"{device_name()}: {len(self.paintings)} paintings, {len(found.photos.files)} "
+                          f"photos and {len(found.held_out)} held out, {recipe.steps} steps of "
+                          f"{recipe.batch} at {recipe.crop} px → {self.output}", highlight=False,
+                          soft_wrap=True)
+            steps = training_on_page(run(self.output, recipe, task, found.photos, books,
+                                         lambda: asked_to_stop(stop, live)),
                                      {"held-out photos": self.output}, live, stop)
             if not followed(steps, console, "--resume goes on"):
                 return INTERRUPTED

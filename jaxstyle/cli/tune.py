@@ -10,7 +10,7 @@ from typing import Annotated
 from rich.console import Console
 from tyro.conf import Positional, arg
 
-from jaxstyle.cli.running.live import preview_page, sweep_on_page
+from jaxstyle.cli.running.live import sweep_on_page, sweep_page
 from jaxstyle.cli.sweep import fitted, watched
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.report.data import read_sweep
@@ -85,16 +85,16 @@ class Tune:
         console.print(f"{self.candidates} candidates → {self.output}", highlight=False, soft_wrap=True)
         tuning = Tuning(lane, self.candidates, self.seed, title=f"{self.content.stem}: tuned weights")
         search = tune(self.output, tuning, options)
-        with preview_page(self.preview, tuning.title, [lane], console) as live:
+        with sweep_page(self.preview, tuning.title, [lane], console) as live:
             if code := watched(sweep_on_page(search, live), self.candidates, console):
                 return code
         page = write_report(self.output)
-        self.print_found(console)
+        self.print_found(settings, console)
         console.print(f"done → {page}", highlight=False, soft_wrap=True)
         return 0
 
-    def print_found(self, console: Console) -> None:
-        """Print what was decided, and the settings of the best."""
+    def print_found(self, settings: Mapping[str, str], console: Console) -> None:
+        """Print what was decided, and the settings of the best, with those that were given."""
         for rung in read_rungs(self.output):
             console.print(f"step {rung.step}: {len(rung.ran)} candidates ran, {len(rung.kept)} were kept",
                           highlight=False)
@@ -105,7 +105,8 @@ class Tune:
         named = "" if self.recipe == "default" else f"--recipe {self.recipe} "
         for i in front:
             found = sweep.lanes[i]
-            chosen = " ".join(f"--{path} {value}" for path, value in chosen_settings(found.manifest).items())
+            options = {**settings, **chosen_settings(found.manifest)}
+            chosen = " ".join(f"--{path} {value}" for path, value in options.items())
             console.print(f"{'knee' if i == knee else '    '} photo {found.distance('content'):.3f} painting "
                           f"{found.distance('style'):.4f}  {named}{chosen}",
                           highlight=False, soft_wrap=True)

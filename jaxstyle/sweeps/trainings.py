@@ -1,7 +1,7 @@
 """Many trainings of fast networks at once: those of equal structure are lanes of one program.
 
 The folder is that of a sweep (`sweeps.folder`); a lane's folder holds its model beside the picture, which
-shows photos that were not trained with and what each style makes of them.
+shows photos that were not trained with and what each style makes of them; `samples/` has earlier ones.
 """
 
 from __future__ import annotations
@@ -60,13 +60,15 @@ class Ingredients:
     """What all lanes share.
 
     Attributes:
-      paintings: files; photos: folder; save_every: steps between checkpoints; licence: of the models.
+      paintings: files; photos: folder; licence: of the models.
+      save_every: steps between checkpoints; sample_every: between grids of samples, in each lane's folder.
     """
 
     paintings: tuple[Path, ...]
     photos: Path
     weights: Weights
     save_every: int = 500
+    sample_every: int = 500
     licence: str = ""
 
 
@@ -132,12 +134,14 @@ def run_trainings(directory: Path, lanes: Sequence[TrainingLane], given: Ingredi
         finite loss.
     """
     images = [load(path) for path in given.paintings]
-    groups = [grouped(indices, lanes, given, images) for indices in equal_structures(lanes)]
-    records = [record_of(directory, i, lane, given, groups[0].shots.sha256) for i, lane in enumerate(lanes)]
-    write_plan(directory, lanes, records, title=f"training on {', '.join(style_names(given.paintings))}",
-               about="Photos held out, and what each model makes of them; distances and losses are means over"
-               f" these photos. Programs: {len(groups)}.")
+    groups: list[Group] = []
     try:
+        groups.extend(grouped(indices, lanes, given, images) for indices in equal_structures(lanes))
+        records = [record_of(directory, i, lane, given, groups[0].shots.sha256)
+                   for i, lane in enumerate(lanes)]
+        write_plan(directory, lanes, records, title=f"training on {', '.join(style_names(given.paintings))}",
+                   about="Photos held out, and what each model makes of them; distances and losses are means "
+                   f"over these photos. Programs: {len(groups)}.")
         for number, group in enumerate(groups):
             if not all(is_finished(lane_folder(directory, i), records[i]) for i in group.indices):
                 yield from train_group(directory, number, group, given, records, stop)
@@ -195,6 +199,7 @@ def train_group(directory: Path, number: int, group: Group, given: Ingredients,
                 progress.held_out = {name: float(values.mean()) for name, values in held.items()}
                 save_checkpoint(folder, report.step, jax.tree.map(np.asarray, state), {
                     "photos": shots.photos.get_state(), "histories": [vars(each) for each in histories]})
+            if due(report, given.sample_every):
                 for place, index in enumerate(group.indices):
                     write_samples(lane_folder(directory, index), group.task, unstack(state, place),
                                   shots.held_out)

@@ -45,6 +45,10 @@ class Interrupted:
     def __bool__(self) -> bool:
         return self.signal != 0
 
+    def stop(self) -> None:
+        """As if Ctrl-C had come."""
+        self.signal, self.came = self.signal or signal.SIGINT, min(self.came, time.monotonic())
+
     @property
     def code(self) -> int:
         """Exit code of a command that a signal ended: 130 for Ctrl-C, 143 for SIGTERM; 0 without one."""

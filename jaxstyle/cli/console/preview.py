@@ -30,7 +30,8 @@ class View:
     """What the page shows.
 
     Attributes:
-      title, status: "running", "finished", "stopped"; step, steps: done and in all.
+      title; status: "running", "stopping", "finished", "stopped"; step, steps: done and in all.
+      button: what the button that stops says.
       left: seconds, None while unknown; losses: name -> now; curve: the total so far.
       pictures: what grows, name -> `[H, W, 3]` in [0, 1], its file, or a function that makes it when
         somebody looks; references: what it grows from.
@@ -39,6 +40,7 @@ class View:
 
     title: str = "jaxstyle"
     status: str = "running"
+    button: str = "Stop and save"
     step: int = 0
     steps: int = 0
     left: float | None = None
@@ -50,7 +52,7 @@ class View:
 
     def to_json(self) -> dict[str, Any]:
         """All but the pictures themselves, ready for JSON."""
-        names = "title", "status", "step", "steps", "left", "versions"
+        names = "title", "status", "button", "step", "steps", "left", "versions"
         keep = {name: getattr(self, name) for name in names}
         thinned = self.curve[:: max(1, len(self.curve) // POINTS)]
         numbers = {name: value for name, value in self.losses.items() if np.isfinite(value)}
@@ -116,6 +118,7 @@ class Preview(LocalPage):
             super().post(path)
             return
         self.live.stop.set()
+        self.live.view = replace(self.live.view, status="stopping")
         self.answer(HTTPStatus.OK, b"stopping")
 
 
@@ -132,7 +135,7 @@ def preview(port: int, view: View) -> Iterator[Live]:
         try:
             yield live
         finally:
-            if live.view.status == "running":
+            if live.view.status in ("running", "stopping"):
                 live.end("stopped")
             if live.watched:
                 time.sleep(1)  # an open page asks once more, and sees the end
@@ -145,16 +148,16 @@ def watched(port: int | None, title: str, references: Any, console: Any) -> Iter
     several = len(references.styles) > 1
     shown |= {f"painting {i + 1}" if several else "painting": style
               for i, style in enumerate(references.styles)}
-    with page(port, title, shown, console) as live:
+    with live_page(port, View(title=title, references=shown), console) as live:
         yield live
 
 
 @contextmanager
-def page(port: int | None, title: str, shown: Mapping[str, Any], console: Any) -> Iterator[Live | None]:
-    """A page for a run from reference pictures (see `View`), or none if there is no port."""
+def live_page(port: int | None, view: View, console: Any) -> Iterator[Live | None]:
+    """A page that begins with a view, or none if there is no port."""
     if port is None:
         yield None
         return
-    with preview(port, View(title=title, references=shown)) as live:
+    with preview(port, view) as live:
         console.print(f"watch it grow at {live.address}", highlight=False, soft_wrap=True)
         yield live

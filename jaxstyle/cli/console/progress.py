@@ -141,8 +141,17 @@ def group_line(at: SweepProgress) -> str:
 
 def loss_range(at: SweepProgress) -> str:
     """The range of total losses over the lanes that run."""
-    values = np.asarray(at.snapshot.search.best.value)
+    values = best_losses(at)
+    if not len(values):
+        return "no finite loss"
     return f"loss {values.min():.3g}" + (f" … {values.max():.3g}" if len(values) > 1 else "")
+
+
+def best_losses(at: SweepProgress) -> np.ndarray:
+    """The finite ones of the best losses of the lanes that run."""
+    values: np.ndarray = np.asarray(at.snapshot.search.best.value)[: len(at.runs)]
+    finite: np.ndarray = values[np.isfinite(values)]
+    return finite
 
 
 def clock(seconds: float) -> str:

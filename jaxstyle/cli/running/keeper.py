@@ -6,7 +6,6 @@ import itertools
 import json
 import math
 import os
-import signal
 import threading
 import time
 from functools import partial
@@ -110,7 +109,7 @@ class Keeper:
         live.update(self.steps(at), at.loss, {self.job.output.name: partial(getattr, at, "image")}, left=left,
                     steps=self.recipe.total_steps)
         if live.stop.is_set():
-            interrupted.signal = signal.SIGINT
+            interrupted.stop()
 
     def state(self, at: Snapshot, now: bool = False) -> None:
         """Save the state if it is time to, or `now`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,54 +13,61 @@ import numpy as np
 from rich.console import Console
 
 from jaxstyle.cli.console.interrupts import Interrupted
-from jaxstyle.cli.console.preview import Live, page
+from jaxstyle.cli.console.preview import Live, View, live_page
+from jaxstyle.cli.console.progress import best_losses
 from jaxstyle.fast.training.folder import Progress as Trained
 from jaxstyle.fast.training.folder import newest_samples
 from jaxstyle.sweeps.batches import Progress, Running, shown
 from jaxstyle.sweeps.folder import IMAGE
 from jaxstyle.sweeps.plan import Lane
+from jaxstyle.sweeps.program import Lanes
 from jaxstyle.sweeps.trainings import Progress as LanesTrained
 
 P = TypeVar("P", Trained, LanesTrained)
 
 
 def sweep_on_page(progress: Iterable[Progress], live: Live | None) -> Iterator[Progress]:
-    """Passes progress on and shows it: every lane's picture so far, the range of losses, and the end.
+    """Passes progress on and shows it: the picture of every lane that ran since, the least and the greatest
+    loss, and the end.
 
     Raises:
       KeyboardInterrupt: the page's button was pressed.
     """
+    if live is None:
+        yield from progress
+        return
     pictures: dict[str, Any] = {}
-    running: tuple[Running, ...] = ()
-    began, first = time.monotonic(), None
+    seen: dict[str, Running] = {}
+    began: tuple[float, int] | None = None
     for at in progress:
         yield at
-        if live is None:
-            continue
-        first = at.done if first is None else first
-        for run in running:
+        now = time.monotonic()
+        began = began or (now, at.done)
+        for name, run in seen.items():
             if run.index not in at.lanes and (run.folder / IMAGE).exists():
-                pictures[lane_name(run)] = run.folder / IMAGE
-        running = at.runs
-        pictures.update((lane_name(run), partial(shown, run, at.snapshot.images[i], at.snapshot.stage))
-                        for i, run in enumerate(running))
-        speed = (at.done - first) / (time.monotonic() - began)
+                pictures[name] = run.folder / IMAGE
+        seen.update((lane_name(run), run) for run in at.runs)
+        pictures.update((lane_name(run), partial(picture_of, run, at.snapshot, i))
+                        for i, run in enumerate(at.runs))
+        speed = (at.done - began[1]) / max(now - began[0], 1e-9)
         live.update(at.done, losses_of(at), pictures, steps=at.total,
                     left=(at.total - at.done) / speed if speed else None)
         if live.stop.is_set():
             raise KeyboardInterrupt
-    if live is not None:
-        live.end("finished")
+    live.end("finished")
 
 
-@contextmanager
-def preview_page(port: int | None, title: str, lanes: Sequence[Lane], console: Console
-                 ) -> Iterator[Live | None]:
-    """A page for a sweep, with the pictures that its lanes are made from, or none if there is no port."""
-    files = dict.fromkeys(path for lane in lanes for path in (lane.files.content, *lane.files.styles) if path)
-    shown = {Path(path).name: Path(path) for path in files} if port is not None else {}
-    with page(port, title, shown, console) as live:
-        yield live
+def picture_of(run: Running, at: Lanes, place: int) -> np.ndarray:
+    """The picture so far of the lane at a place of a batch."""
+    return shown(run, at.images[place], at.stage)
+
+
+def losses_of(at: Progress) -> dict[str, float]:
+    """The least and the greatest loss of the lanes that run."""
+    values = best_losses(at)
+    if not len(values):
+        return {}
+    return {"total": float(values.min()), **({"greatest": float(values.max())} if len(values) > 1 else {})}
 
 
 def lane_name(run: Running) -> str:
@@ -75,10 +81,17 @@ def lane_text(index: int, labels: Mapping[str, str]) -> str:
     return f"{index}: {words}" if words else str(index)
 
 
-def losses_of(at: Progress) -> dict[str, float]:
-    """The least and the greatest loss of the lanes that run."""
-    values = np.asarray(at.snapshot.search.best.value)[: len(at.runs)]
-    return {"total": float(values.min()), **({"greatest": float(values.max())} if len(values) > 1 else {})}
+@contextmanager
+def sweep_page(port: int | None, title: str, lanes: Sequence[Lane], console: Console
+               ) -> Iterator[Live | None]:
+    """A page for a sweep, with the pictures that its lanes are made from, or none if there is no port."""
+    photos = dict.fromkeys(lane.files.content for lane in lanes if lane.files.content)
+    paintings = dict.fromkeys(path for lane in lanes for path in lane.files.styles)
+    pictures = {f"{kind} {Path(path).name}": Path(path)
+                for kind, paths in (("photo", photos), ("painting", paintings)) for path in paths}
+    view = View(title=title, button="Stop", references=pictures)  # it goes on from the last state saved
+    with live_page(port, view, console) as live:
+        yield live
 
 
 def training_on_page(progress: Iterable[P], folders: Mapping[str, Path], live: Live | None, stop: Interrupted
@@ -93,7 +106,12 @@ def training_on_page(progress: Iterable[P], folders: Mapping[str, Path], live: L
                                        step.report.losses.items()},
                     {name: path for name, path in found.items() if path}, steps=step.total,
                     left=step.seconds_left)
-        if live.stop.is_set():
-            stop.signal = signal.SIGINT
-    if live is not None and not stop:
+    if live is not None and not asked_to_stop(stop, live):
         live.end("finished")
+
+
+def asked_to_stop(stop: Interrupted, live: Live | None) -> bool:
+    """Whether a signal came, or the page's button was pressed, which then counts as Ctrl-C."""
+    if live is not None and live.stop.is_set():
+        stop.stop()
+    return bool(stop)

@@ -78,7 +78,7 @@ def prepared_run(job: Job, earlier: Checkpoint | None, console: Console) -> Reci
     if said := advice(weights):
         console.print(said, style="dim")
     if chosen.precision == "bfloat16" and lacks_bfloat16():
-        console.print("this processor has no products of bfloat16: float32 is faster here", style="dim")
+        console.print("this processor has no products of bfloat16: float32 may be faster here", style="dim")
     if said := changes(recipe, chosen):
         of = "the memory that is free" if job.limit is None else f"--max-memory {mebibytes(job.limit)}"
         console.print(f"to fit into {of}: {said}")

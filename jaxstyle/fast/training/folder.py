@@ -90,7 +90,7 @@ def begin(folder: Path, recipe: Training, books: Bookkeeping, resume: bool) -> N
     Raises:
       JaxstyleError: it holds another one, or one at all without `resume`; it cannot be written.
     """
-    said = {"recipe": to_json(recipe), **books.identity}
+    said = {**books.identity, "recipe": to_json(recipe)}
     if not begun(folder):
         if os.path.isdir(folder) and any(folder.iterdir()):
             raise JaxstyleError(f"{folder}: is not empty and holds no training; choose another folder")
@@ -106,7 +106,7 @@ def begin(folder: Path, recipe: Training, books: Bookkeeping, resume: bool) -> N
     old = parsed(read_bounded(folder / IDENTITY), dict[str, Any], str(folder / IDENTITY))
     said = json.loads(json.dumps(said))
     for name in said:
-        if said[name] != old.get(name):
+        if said[name] != old.get(name, ""):
             raise JaxstyleError(f"{folder}: was begun with another {name}; give the same, or another folder")
 
 
@@ -220,12 +220,12 @@ def write_samples(folder: Path, task: Task, state: State, squares: np.ndarray) -
     if not len(squares):
         return
     (folder / SAMPLES).mkdir(parents=True, exist_ok=True)
-    save(folder / SAMPLES / f"{int(state.step):05d}.png", samples(task, state, squares))
+    save(folder / SAMPLES / f"{int(state.step):05d}.png", np.nan_to_num(samples(task, state, squares)))
 
 
 def newest_samples(folder: Path) -> Path | None:
     """The last grid that was written in a folder, if there is one."""
-    return max((folder / SAMPLES).glob("*.png"), default=None)
+    return max((folder / SAMPLES).glob("*.png"), key=lambda path: int(path.stem), default=None)
 
 
 def samples(task: Task, state: State, squares: np.ndarray) -> np.ndarray:
