@@ -28,7 +28,7 @@ CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKIL
 SECONDS_TO_END = {"stylize": 8.0, "sweep": 8.0, "tune": 8.0, "train": 60.0}
 """A training finishes its step, measures and saves."""
 SECONDS_TO_BEGIN = 1.0
-"""Before Python comes to the program's first line, the system ends it without a word."""
+"""Before Python comes to the program's first line, it answers itself, in its own words."""
 SECONDS_TO_FINISH = 5.0
 """What a command may take that was about to write its result."""
 
@@ -95,7 +95,7 @@ def trial(name: str, number: int, delay: float, go_on: bool, home: Path) -> list
         said, errors = process.communicate(timeout=120)
         ended = subprocess.CompletedProcess(call, process.returncode, said, errors)
         found = problems(place, ended, number, time.monotonic() - began, SECONDS_TO_END[name])
-        if process.returncode == -number and delay < SECONDS_TO_BEGIN and not errors:
+        if process.returncode == -number and delay < SECONDS_TO_BEGIN:
             found = []
         if go_on and process.returncode:
             again = subprocess.run(call, capture_output=True, text=True, timeout=600)

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
-from importlib import import_module, metadata
+from importlib import import_module
 
 from jaxstyle.cli.console.interrupts import INTERRUPTED, heeded, last_words, leave, noting_signals
 from jaxstyle.errors import JaxstyleError
@@ -51,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code: 0, 2 for an error of the user's, 130 if interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] in (["--version"], ["-V"]):
+        from importlib import metadata
+
         sys.stdout.write(f"jaxstyle {metadata.version('jaxstyle')}\n")
         return 0
     if not given or given[0] in ("--help", "-h"):
@@ -111,6 +112,8 @@ def run(name: str, arguments: Sequence[str]) -> int:
       KeyboardInterrupt: a signal came meanwhile.
     """
     if name not in COMMANDS:
+        from difflib import get_close_matches
+
         near = get_close_matches(name, COMMANDS, 1, 0.7)
         meant = f"; did you mean {near[0]}?" if near else ""
         raise JaxstyleError(f"no command '{name}'; there are {', '.join(COMMANDS)}{meant}")

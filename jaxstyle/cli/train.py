@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +15,17 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tyro.conf import Positional, UseAppendAction, arg
 
 from jaxstyle.backbones.perceptual import Weights
-from jaxstyle.cli.console.interrupts import INTERRUPTED, last_words, noting_signals
+from jaxstyle.cli.console.interrupts import INTERRUPTED, Interrupted, last_words, noting_signals
 from jaxstyle.cli.console.preview import Live, View, live_page
 from jaxstyle.cli.running.arguments import Settings
-from jaxstyle.cli.running.live import asked_to_stop, lane_text, training_on_page
+from jaxstyle.cli.running.live import lane_text
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.fast.card import Card
 from jaxstyle.fast.model import Model, numbers_sha256, read_model, style_names
 from jaxstyle.fast.shelf import find_model
 from jaxstyle.fast.training import recipes
 from jaxstyle.fast.training.data import Gathered, gathered
-from jaxstyle.fast.training.folder import Bookkeeping, begin, begun, run
+from jaxstyle.fast.training.folder import Bookkeeping, begin, begun, newest_samples, run
 from jaxstyle.fast.training.folder import Progress as Step
 from jaxstyle.fast.training.loop import make_task
 from jaxstyle.fast.training.recipe import Training
@@ -255,3 +255,26 @@ def shown(progress: Iterable[P], console: Console) -> Iterator[P]:
                 console.print(f"step {report.step}/{step.total} {pace}, {step.seconds_left:.0f} s left, "
                               f"{line}", highlight=False, soft_wrap=True)
             yield step
+
+
+def training_on_page(progress: Iterable[P], folders: Mapping[str, Path], live: Live | None, stop: Interrupted
+                     ) -> Iterator[P]:
+    """Passes progress on and shows it: the newest samples in each of the folders, the losses, the end."""
+    for step in progress:
+        yield step
+        if live is None:
+            continue
+        found = {name: newest_samples(folder) for name, folder in folders.items()}
+        live.update(step.report.step, {name: float(np.mean(value)) for name, value in
+                                       step.report.losses.items()},
+                    {name: path for name, path in found.items() if path}, steps=step.total,
+                    left=step.seconds_left)
+    if live is not None and not asked_to_stop(stop, live):
+        live.end("finished")
+
+
+def asked_to_stop(stop: Interrupted, live: Live | None) -> bool:
+    """Whether a signal came, or the page's button was pressed, which then counts as Ctrl-C."""
+    if live is not None and live.stop.is_set():
+        stop.stop()
+    return bool(stop)

@@ -1,4 +1,4 @@
-"""Sweeps and trainings on the live page; its button stops them as Ctrl-C does."""
+"""Sweeps on the live page; its button stops them as Ctrl-C does."""
 
 from __future__ import annotations
 
@@ -7,23 +7,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 
-from jaxstyle.cli.console.interrupts import Interrupted
 from jaxstyle.cli.console.preview import Live, View, live_page
 from jaxstyle.cli.console.progress import best_losses
-from jaxstyle.fast.training.folder import Progress as Trained
-from jaxstyle.fast.training.folder import newest_samples
 from jaxstyle.sweeps.batches import Progress, Running, shown
 from jaxstyle.sweeps.folder import IMAGE
 from jaxstyle.sweeps.plan import Lane
 from jaxstyle.sweeps.program import Lanes
-from jaxstyle.sweeps.trainings import Progress as LanesTrained
-
-P = TypeVar("P", Trained, LanesTrained)
 
 
 def sweep_on_page(progress: Iterable[Progress], live: Live | None) -> Iterator[Progress]:
@@ -92,26 +86,3 @@ def sweep_page(port: int | None, title: str, lanes: Sequence[Lane], console: Con
     view = View(title=title, button="Stop", references=pictures)  # it goes on from the last state saved
     with live_page(port, view, console) as live:
         yield live
-
-
-def training_on_page(progress: Iterable[P], folders: Mapping[str, Path], live: Live | None, stop: Interrupted
-                     ) -> Iterator[P]:
-    """Passes progress on and shows it: the newest samples in each of the folders, the losses, the end."""
-    for step in progress:
-        yield step
-        if live is None:
-            continue
-        found = {name: newest_samples(folder) for name, folder in folders.items()}
-        live.update(step.report.step, {name: float(np.mean(value)) for name, value in
-                                       step.report.losses.items()},
-                    {name: path for name, path in found.items() if path}, steps=step.total,
-                    left=step.seconds_left)
-    if live is not None and not asked_to_stop(stop, live):
-        live.end("finished")
-
-
-def asked_to_stop(stop: Interrupted, live: Live | None) -> bool:
-    """Whether a signal came, or the page's button was pressed, which then counts as Ctrl-C."""
-    if live is not None and live.stop.is_set():
-        stop.stop()
-    return bool(stop)
