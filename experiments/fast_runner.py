@@ -6,6 +6,7 @@ of its own (run again to go on), measures, and writes `results.json`, `results.m
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import Annotated, Any
 import jax.numpy as jnp
 import numpy as np
 import tyro
+from runner import demo_pictures
 from tyro.conf import arg
 
 from jaxstyle import JaxstyleError, load, load_weights, replace, save
@@ -28,6 +30,7 @@ from jaxstyle.fast.training.folder import Bookkeeping, begin
 from jaxstyle.fast.training.folder import run as train_in
 from jaxstyle.fast.training.loop import held_out_loss, make_task
 from jaxstyle.fast.training.recipe import Training
+from jaxstyle.sweeps.folder import INPUTS
 from jaxstyle.transfer.platform import use_compilation_cache
 from jaxstyle.weights.store import best_available, sha256
 
@@ -38,12 +41,14 @@ Measure = Callable[[np.ndarray, np.ndarray], float]
 class Options:
     """Options of every experiment on fast networks."""
 
-    style: Annotated[Path, arg(metavar="PAINTING")]
-    """The painting."""
-    photos: Annotated[Path, arg(metavar="DIR")]
-    """Folder of photos."""
-    output: Annotated[Path, arg(aliases=("-o",), metavar="DIR")]
-    """Folder for the results."""
+    style: Annotated[Path | None, arg(metavar="PAINTING")] = None
+    """The painting; that of the demo if neither it nor photos are given."""
+    photos: Annotated[Path | None, arg(metavar="DIR")] = None
+    """Folder of photos; pieces of the demo's photo if not given."""
+    output: Annotated[Path, arg(aliases=("-o",), metavar="DIR")] = Path("runs") / Path(sys.argv[0]).stem
+    """Folder for the results; runs/NAME if not given."""
+    quick: bool = False
+    """30 steps of a small network on 32 pixels, to see that it works; too short to judge."""
     steps: int = 2000
     """Steps of each training."""
     crop: int = 128
@@ -65,8 +70,39 @@ class Options:
             "architecture.norm": "instance"})
 
 
+def chosen(options: Options) -> Options:
+    """The options as they are run: quick ones made small, and with pictures of the demo where there are none.
+
+    Raises:
+      JaxstyleError: a painting without photos, or the other way round.
+    """
+    if options.quick:
+        options = dataclasses.replace(options, steps=min(options.steps, 30), crop=min(options.crop, 32),
+                                      width=min(options.width, 8), depth=min(options.depth, 2))
+    if (options.style is None) != (options.photos is None):
+        raise JaxstyleError("give both --style PAINTING and --photos DIR, or neither for the demo's")
+    if options.style is not None:
+        return options
+    folder = options.output / INPUTS
+    photo, paintings = demo_pictures(folder)
+    return dataclasses.replace(options, style=paintings[0], photos=pieces(photo, folder / "photos"))
+
+
+def pieces(photo: Path, folder: Path) -> Path:
+    """A folder of 48 square pieces of a photo."""
+    folder.mkdir(parents=True, exist_ok=True)
+    image, rng = load(photo), np.random.default_rng(0)
+    side = min(image.shape[:2]) // 3
+    for i in range(48):
+        top, left = (rng.integers(0, length - side) for length in image.shape[:2])
+        if not (path := folder / f"{i:02d}.png").exists():
+            save(path, image[top : top + side, left : left + side])
+    return folder
+
+
 def trained(options: Options, label: str, recipe: Training, weights_name: str | None) -> dict[str, Any]:
     """One training in its folder, on from where it is; its model, held-out losses and seconds per step."""
+    assert options.style is not None and options.photos is not None
     weights = load_weights(weights_name or options.weights or best_available())
     recipe, changed = recipes.on_network(recipe, weights)
     folder = options.output / label.replace(" ", "-").replace("/", "-")
@@ -104,8 +140,9 @@ def main(about: str | None, variants: Callable[[Training], Mapping[str, Any]],
     Args:
       measures: name -> function of photos and results, both `[n, S, S, 3]`.
     """
-    options = tyro.cli(Options, description=about, args=arguments)
+    options = tyro.cli(Options, description=about, args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
     try:
+        options = chosen(options)
         if arguments is None:
             use_compilation_cache()
         rows, strips = [], []

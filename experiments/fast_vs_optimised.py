@@ -17,6 +17,8 @@ from typing import Annotated
 import jax
 import numpy as np
 import tyro
+from fast_runner import pieces
+from runner import demo_pictures, drawing
 from tyro.conf import arg
 
 from jaxstyle import JaxstyleError, Recipe, References, Stage, Start, load, load_weights, resize, stylize_iter
@@ -26,16 +28,20 @@ from jaxstyle.fast.shelf import find_model
 from jaxstyle.fast.training.data import resized
 from jaxstyle.fast.training.recipes import RELATIVE
 from jaxstyle.solvers import ArmijoLbfgs
+from jaxstyle.sweeps.folder import INPUTS
 from jaxstyle.transfer.objective import objective, targets
 from jaxstyle.weights.store import best_available
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    model: Annotated[str, arg(metavar="MODEL")]
-    style: Annotated[Path, arg(metavar="PAINTING")]
-    photos: Annotated[Path, arg(metavar="DIR")]
-    output: Annotated[Path, arg(aliases=("-o",), metavar="DIR")]
+    model: Annotated[str, arg(metavar="MODEL")] = "paintings"
+    style: Annotated[Path | None, arg(metavar="PAINTING")] = None
+    """The painting; the mosaic of the bundled model, drawn again, if neither it nor photos are given."""
+    photos: Annotated[Path | None, arg(metavar="DIR")] = None
+    output: Annotated[Path, arg(aliases=("-o",), metavar="DIR")] = Path("runs/fast_vs_optimised")
+    quick: bool = False
+    """Two photos at 96 pixels, 30 steps: to see that it works."""
     name: str = ""
     """Style of the model; the painting's file name if not given."""
     style_weight: float = 6.0
@@ -47,8 +53,27 @@ class Options:
     weights: str | None = None
 
 
+def chosen(options: Options) -> Options:
+    """The options as they are run: quick ones made small, and with pictures of the demo where there are none.
+
+    Raises:
+      JaxstyleError: a painting without photos, or the other way round.
+    """
+    if options.quick:
+        options = dataclasses.replace(options, size=96, steps=30, count=2)
+    if (options.style is None) != (options.photos is None):
+        raise JaxstyleError("give both --style PAINTING and --photos DIR, or neither for the demo's")
+    if options.style is not None:
+        return options
+    folder = options.output / INPUTS
+    photo, _ = demo_pictures(folder)
+    drawing("draw_mosaic")["paint"](512, 3).save(folder / "mosaic.png")
+    return dataclasses.replace(options, style=folder / "mosaic.png", photos=pieces(photo, folder / "photos"))
+
+
 def compared(options: Options) -> list[dict]:
     """For each photo the network's loss, that of every 10 L-BFGS steps, equivalent steps, and seconds."""
+    assert options.style is not None and options.photos is not None
     weights = load_weights(options.weights or best_available()).with_network(pooling="average")
     model = prepared(read_model(find_model(options.model)))
     look = Look(blend={options.name or options.style.stem: 1.0}, regions={})
@@ -81,11 +106,11 @@ def compared(options: Options) -> list[dict]:
 
 
 if __name__ == "__main__":
-    chosen = tyro.cli(Options, description=__doc__)
+    asked = tyro.cli(Options, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,))
     try:
-        found = compared(chosen)
-        chosen.output.mkdir(parents=True, exist_ok=True)
-        (chosen.output / "results.json").write_text(json.dumps(found, indent=1))
+        found = compared(chosen(asked))
+        asked.output.mkdir(parents=True, exist_ok=True)
+        (asked.output / "results.json").write_text(json.dumps(found, indent=1))
     except JaxstyleError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -165,20 +165,30 @@ def with_demo(setup: Setup) -> Setup:
         raise JaxstyleError("give both --content PHOTO and --style PAINTING, or neither for those of the "
                             "demo")
     folder = setup.output / INPUTS
-    folder.mkdir(parents=True, exist_ok=True)
-    photo, paintings = folder / "photo.jpg", (folder / "painting.png", folder / "painting2.png")
-    if not photo.exists():
-        shutil.copy(str(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)), photo)
-    drawing = runpy.run_path(str(Path(__file__).parent.parent / "scripts" / "draw_painting.py"))
-    for path, seed in zip(paintings, (7, 8)):
-        if not path.exists():
-            drawing["paint"](512, seed).save(path)
+    photo, paintings = demo_pictures(folder)
     maps = setup.content_map or folder / "photo_map.png", setup.style_map or folder / "painting_map.png"
     if not setup.content_map:
         write_mask(maps[0], sitter(photo))
     if not setup.style_map:
-        write_mask(maps[1], drawing["lights"](512, 7))
+        write_mask(maps[1], drawing("draw_painting")["lights"](512, 7))
     return dataclasses.replace(setup, content=photo, style=paintings, content_map=maps[0], style_map=maps[1])
+
+
+def demo_pictures(folder: Path) -> tuple[Path, tuple[Path, Path]]:
+    """The demo's photo and two paintings like the demo's, in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    photo, paintings = folder / "photo.jpg", (folder / "painting.png", folder / "painting2.png")
+    if not photo.exists():
+        shutil.copy(str(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)), photo)
+    for path, seed in zip(paintings, (7, 8)):
+        if not path.exists():
+            drawing("draw_painting")["paint"](512, seed).save(path)
+    return photo, paintings
+
+
+def drawing(name: str) -> dict[str, Any]:
+    """What a script that draws defines."""
+    return runpy.run_path(str(Path(__file__).parent.parent / "scripts" / f"{name}.py"))
 
 
 def sitter(photo: Path) -> np.ndarray:

@@ -10,6 +10,7 @@ import pytest
 from fast_tiny import picture, write_photos
 from tiny import fast_to_compile
 
+from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.files import save
 from jaxstyle.weights.store import write_weights
 
@@ -50,3 +51,13 @@ def test_experiment(name, tmp_path, monkeypatch, network, compiled_programs, cap
         assert all(np.isfinite(row[MEASURED[name]]) for row in rows)
     assert "| label |" in (tmp_path / "out" / "results.md").read_text()
     assert (tmp_path / "out" / "samples.png").is_file()
+
+
+def test_quick_runs_take_the_demos_pictures(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(HOME))
+    runner = runpy.run_path(str(HOME / "fast_runner.py"))
+    options = runner["chosen"](runner["Options"](output=tmp_path, quick=True))
+    assert options.style.is_file() and len(list(options.photos.glob("*.png"))) == 48
+    assert (options.steps, options.crop, options.width) == (30, 32, 8)
+    with pytest.raises(JaxstyleError, match="give both"):
+        runner["chosen"](runner["Options"](style=options.style))

@@ -69,8 +69,8 @@ def at(done, **changes):
     best = SimpleNamespace(value=np.array([3.0, 0.5]))
     snapshot = SimpleNamespace(images=np.zeros((2, 24, 32, 3)), memory=3 << 20, compile_seconds=1.25,
                                search=SimpleNamespace(best=best))
-    return SimpleNamespace(**{"done": done, "total": 20, "finished": done // 10, "runs": (None, None), "group": 0,
-                              "groups": 2, "snapshot": snapshot, **changes})
+    return SimpleNamespace(**{"done": done, "total": 20, "finished": done // 10, "runs": (None, None),
+                              "group": 0, "groups": 2, "snapshot": snapshot, **changes})
 
 
 def test_a_sweep_says_its_programs_and_where_it_ends(monkeypatch):
