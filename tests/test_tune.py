@@ -20,6 +20,7 @@ from tiny import damage, fast_to_compile, in_float64, tiny_recipe, write_inputs
 
 from jaxstyle import JaxstyleError, Stage, replace
 from jaxstyle.cli.main import main
+from jaxstyle.cli.running.arguments import ROOTS, split_overrides
 from jaxstyle.losses import Content, Patches, TotalVariation
 from jaxstyle.metrics.distances import measured
 from jaxstyle.metrics.pareto import pareto_front
@@ -44,7 +45,9 @@ from jaxstyle.sweeps.search.halving import (
     rungs,
     tune,
 )
+from jaxstyle.transfer import presets
 from jaxstyle.transfer.loop import stylize_iter
+from jaxstyle.transfer.settings import override
 from jaxstyle.weights.store import load_weights
 
 STAGES = (Stage(size=16, steps=7), Stage(size=24, steps=5))
@@ -314,13 +317,23 @@ def test_command_line(inputs, tmp_path, monkeypatch, compiled_programs, capfd):
     assert main(call) == 0
     printed = capfd.readouterr().err
     assert "step 3: 8 candidates ran, 4 were kept" in printed
-    assert "knee photo" in printed and "--recipe gram --terms.style.weight" in printed
+    check_pasted(next(line for line in printed.splitlines() if line.startswith("knee photo")))
     assert (tmp_path / "run" / "report.html").exists()
     assert len(records_of(tmp_path / "run")[0]["recipe"]["stages"]) == 2
     assert main(call) == 0  # finished: only the report is made again
     assert "knee photo" in capfd.readouterr().err
     assert main(command(inputs, tmp_path / "run", "--candidates", "6", "--steps", "6")) == 2
     assert "holds another sweep" in capfd.readouterr().err.replace("\n", " ")
+
+
+def check_pasted(line):
+    """The options that a search prints can be given to `jaxstyle stylize`, and are what it ran."""
+    rest, settings = split_overrides(line.partition("  ")[2].split(), ROOTS)
+    assert rest == ["--recipe", "gram"]
+    recipe = override(presets.named("gram"), settings)
+    assert isinstance(recipe.solver, Adam) and recipe.solver.learning_rate == float(
+        settings["solver.learning_rate"])
+    assert recipe.terms["style"].layers == ("relu1_1", "relu2_1") and "terms.style.weight" in settings
 
 
 def pressing_ctrl_c(runs, at):
