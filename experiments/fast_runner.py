@@ -17,7 +17,8 @@ from typing import Annotated, Any
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from runner import demo_pictures
+from PIL import Image
+from runner import demo_pictures, drawing
 from tyro.conf import arg
 
 from jaxstyle import JaxstyleError, load, load_weights, replace, save
@@ -70,22 +71,29 @@ class Options:
             "architecture.norm": "instance"})
 
 
-def chosen(options: Options) -> Options:
-    """The options as they are run: quick ones made small, and with pictures of the demo where there are none.
+def made_quick(options: Options) -> Options:
+    """The options as they are run."""
+    if not options.quick:
+        return options
+    return dataclasses.replace(options, steps=min(options.steps, 30), crop=min(options.crop, 32),
+                               width=min(options.width, 8), depth=min(options.depth, 2))
+
+
+def with_demo(options: Any, painting: Callable[[], Image.Image]) -> Any:
+    """Options (`style`, `photos`, `output`) with a painting that is drawn and pieces of the demo's photo, if
+    they have neither.
 
     Raises:
       JaxstyleError: a painting without photos, or the other way round.
     """
-    if options.quick:
-        options = dataclasses.replace(options, steps=min(options.steps, 30), crop=min(options.crop, 32),
-                                      width=min(options.width, 8), depth=min(options.depth, 2))
     if (options.style is None) != (options.photos is None):
         raise JaxstyleError("give both --style PAINTING and --photos DIR, or neither for the demo's")
     if options.style is not None:
         return options
     folder = options.output / INPUTS
-    photo, paintings = demo_pictures(folder)
-    return dataclasses.replace(options, style=paintings[0], photos=pieces(photo, folder / "photos"))
+    photo, _ = demo_pictures(folder)
+    painting().save(folder / "drawn.png")
+    return dataclasses.replace(options, style=folder / "drawn.png", photos=pieces(photo, folder / "photos"))
 
 
 def pieces(photo: Path, folder: Path) -> Path:
@@ -102,7 +110,6 @@ def pieces(photo: Path, folder: Path) -> Path:
 
 def trained(options: Options, label: str, recipe: Training, weights_name: str | None) -> dict[str, Any]:
     """One training in its folder, on from where it is; its model, held-out losses and seconds per step."""
-    assert options.style is not None and options.photos is not None
     weights = load_weights(weights_name or options.weights or best_available())
     recipe, changed = recipes.on_network(recipe, weights)
     folder = options.output / label.replace(" ", "-").replace("/", "-")
@@ -142,7 +149,7 @@ def main(about: str | None, variants: Callable[[Training], Mapping[str, Any]],
     """
     options = tyro.cli(Options, description=about, args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
     try:
-        options = chosen(options)
+        options = with_demo(made_quick(options), lambda: drawing("draw_painting")["paint"](512, 7))
         if arguments is None:
             use_compilation_cache()
         rows, strips = [], []

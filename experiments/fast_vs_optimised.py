@@ -17,8 +17,8 @@ from typing import Annotated
 import jax
 import numpy as np
 import tyro
-from fast_runner import pieces
-from runner import demo_pictures, drawing
+from fast_runner import with_demo
+from runner import drawing
 from tyro.conf import arg
 
 from jaxstyle import JaxstyleError, Recipe, References, Stage, Start, load, load_weights, resize, stylize_iter
@@ -28,7 +28,6 @@ from jaxstyle.fast.shelf import find_model
 from jaxstyle.fast.training.data import resized
 from jaxstyle.fast.training.recipes import RELATIVE
 from jaxstyle.solvers import ArmijoLbfgs
-from jaxstyle.sweeps.folder import INPUTS
 from jaxstyle.transfer.objective import objective, targets
 from jaxstyle.weights.store import best_available
 
@@ -54,26 +53,16 @@ class Options:
 
 
 def chosen(options: Options) -> Options:
-    """The options as they are run: quick ones made small, and with pictures of the demo where there are none.
-
-    Raises:
-      JaxstyleError: a painting without photos, or the other way round.
-    """
+    """The options as they are run: quick ones made small, with the mosaic of the bundled model if need be."""
     if options.quick:
         options = dataclasses.replace(options, size=96, steps=30, count=2)
-    if (options.style is None) != (options.photos is None):
-        raise JaxstyleError("give both --style PAINTING and --photos DIR, or neither for the demo's")
-    if options.style is not None:
-        return options
-    folder = options.output / INPUTS
-    photo, _ = demo_pictures(folder)
-    drawing("draw_mosaic")["paint"](512, 3).save(folder / "mosaic.png")
-    return dataclasses.replace(options, style=folder / "mosaic.png", photos=pieces(photo, folder / "photos"))
+    if options.style is None:
+        options = dataclasses.replace(options, name=options.name or "mosaic")
+    return with_demo(options, lambda: drawing("draw_mosaic")["paint"](512, 3))
 
 
 def compared(options: Options) -> list[dict]:
     """For each photo the network's loss, that of every 10 L-BFGS steps, equivalent steps, and seconds."""
-    assert options.style is not None and options.photos is not None
     weights = load_weights(options.weights or best_available()).with_network(pooling="average")
     model = prepared(read_model(find_model(options.model)))
     look = Look(blend={options.name or options.style.stem: 1.0}, regions={})

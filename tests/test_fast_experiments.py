@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fast_tiny import picture, write_photos
+from PIL import Image
 from tiny import fast_to_compile
 
 from jaxstyle.errors import JaxstyleError
@@ -56,8 +57,10 @@ def test_experiment(name, tmp_path, monkeypatch, network, compiled_programs, cap
 def test_quick_runs_take_the_demos_pictures(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(HOME))
     runner = runpy.run_path(str(HOME / "fast_runner.py"))
-    options = runner["chosen"](runner["Options"](output=tmp_path, quick=True))
-    assert options.style.is_file() and len(list(options.photos.glob("*.png"))) == 48
+    options = runner["made_quick"](runner["Options"](output=tmp_path, quick=True))
     assert (options.steps, options.crop, options.width) == (30, 32, 8)
+    found = runner["with_demo"](options, lambda: Image.new("RGB", (40, 30)))
+    assert found.style.is_file() and len(list(found.photos.glob("*.png"))) == 48
     with pytest.raises(JaxstyleError, match="give both"):
-        runner["chosen"](runner["Options"](style=options.style))
+        runner["with_demo"](runner["Options"](style=found.style), Image.Image)
+    assert runner["with_demo"](found, Image.Image) is found

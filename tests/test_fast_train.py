@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from fast_tiny import RECIPE, picture, trained, write_photos
-from tiny import damage, fast_to_compile, tiny_weights
+from tiny import damage, fast_to_compile, reads_damage, tiny_weights
 
 from jaxstyle.cli.main import main
 from jaxstyle.errors import JaxstyleError
@@ -127,6 +127,7 @@ def test_a_killed_process_loses_only_the_steps_since(tmp_path, photos, straight)
     assert_equal(after, expected)
 
 
+@reads_damage
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, photos, straight):
     trained(tmp_path / "run", photos, stop=lambda progress: progress.report.step == 20)
     checkpoints = tmp_path / "run" / CHECKPOINTS

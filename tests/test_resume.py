@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import damage, write_inputs
+from tiny import damage, reads_damage, write_inputs
 
 from jaxstyle import load
 from jaxstyle.cli.main import main
@@ -97,6 +97,7 @@ def test_a_signal_keeps_picture_and_state_to_go_on_from(place, capsys, number, c
     assert "state" not in read_text("out.png")
 
 
+@reads_damage
 def test_the_state_of_another_run_is_refused_and_a_damaged_one_gives_way(place, capsys):
     killed(5)
     for options, what in ((("--terms.style.weight", "7"), "recipe"), (("--seed", "5"), "recipe")):

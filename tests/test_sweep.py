@@ -16,7 +16,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
-from tiny import damage, fast_to_compile, in_float64, tiny_recipe, tiny_references, tiny_weights, write_inputs
+from tiny import (
+    damage,
+    fast_to_compile,
+    in_float64,
+    reads_damage,
+    tiny_recipe,
+    tiny_references,
+    tiny_weights,
+    write_inputs,
+)
 
 from jaxstyle import JaxstyleError, replace, stylize_iter
 from jaxstyle.cli.main import main
@@ -288,6 +297,7 @@ def test_an_interrupted_lane_goes_on_from_its_state(inputs, tmp_path, monkeypatc
         assert not (two / "state").exists()
 
 
+@reads_damage
 def test_a_damaged_state_is_not_used(inputs, tmp_path, monkeypatch):
     lanes = sweep_lanes(inputs, steps=6)
     interrupted(tmp_path / "run", lanes, monkeypatch)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
-from tiny import damage, fast_to_compile, in_float64, tiny_recipe, write_inputs
+from tiny import damage, fast_to_compile, in_float64, reads_damage, tiny_recipe, write_inputs
 
 from jaxstyle import JaxstyleError, Stage, replace
 from jaxstyle.cli.main import main
@@ -239,6 +239,7 @@ def test_nothing_is_done_twice(tmp_path, whole, lane, monkeypatch):
     assert list(search(run, lane)) == []
 
 
+@reads_damage
 def test_damaged_files_are_made_again(tmp_path, whole, lane, monkeypatch):
     stepwise(monkeypatch)
     run = tmp_path / "run"

@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxstyle import Recipe, References, Stage, save
 from jaxstyle.backbones import VGG
@@ -32,6 +33,13 @@ def fast_to_compile():
             del os.environ["JAXSTYLE_OPS"]
         else:
             os.environ["JAXSTYLE_OPS"] = before[0]
+
+
+def reads_damage(test):
+    """Marks a test that reads a damaged state: Orbax reads many arrays at once, and where one cannot be read,
+    the others' ends find nobody to tell."""
+    return pytest.mark.filterwarnings(
+        "ignore:Exception ignored in. None:pytest.PytestUnraisableExceptionWarning")(test)
 
 
 def damage(folder: Path) -> None:

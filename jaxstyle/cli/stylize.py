@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 from tyro.conf import Positional, UseAppendAction, arg
 
-from jaxstyle.cli.console.preview import watched
+from jaxstyle.cli.console.preview import run_page
 from jaxstyle.cli.running.arguments import Settings
 from jaxstyle.cli.running.job import Job, check_output, snapshot_path
 from jaxstyle.cli.running.many import is_many, photos_in, render_many
@@ -140,7 +140,7 @@ class Stylize:
         check_output(self.output, self.force, [snapshot_path(self.output, step) for step in steps],
                      self.resume)
         job = self.job(recipe, files, self.output, console)
-        with watched(self.preview, self.output.name, job.references, console) as live:
+        with run_page(self.preview, self.output.name, job.references, console) as live:
             return render(dataclasses.replace(job, live=live, resume=self.resume), console)
 
     def run_many(self, recipe: Recipe, console: Console) -> int:

@@ -156,7 +156,6 @@ class Sweep:
             raise JaxstyleError(f"--seeds takes a number of 1 to {MAX_LANES:,}")
         base = override(self.sized(presets.named(self.recipe)), dict(settings))
         base = by_region(base) if self.region else base
-        base = for_automatic_maps(base) if self.maps else base
         axes = [axis_from(text, base) for text in self.vary]
         if self.zip:
             axes.append(zipped([axis_from(text, base) for text in self.zip]))
@@ -173,9 +172,11 @@ class Sweep:
         lanes = plan(base, axes, files, weights, Preparation(
             settings=settings, sized=self.sized, strengthen=strengthener(weights), strength=self.strength,
             translate=lambda recipe: translated(recipe, load_weights(weights)), keep_solver=self.keep_solver))
-        if not self.region:
-            return lanes
-        return [dataclasses.replace(lane, recipe=by_region(lane.recipe)) for lane in lanes]
+        if self.maps:
+            lanes = [dataclasses.replace(lane, recipe=for_automatic_maps(lane.recipe)) for lane in lanes]
+        if self.region:
+            lanes = [dataclasses.replace(lane, recipe=by_region(lane.recipe)) for lane in lanes]
+        return lanes
 
     def with_regions(self, files: Mapping[str, Mapping[str, Files]]) -> dict[str, dict[str, Files]]:
         """The files with the regions' paintings before the painting of the rest.

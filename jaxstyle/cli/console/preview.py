@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from importlib.resources import files
@@ -141,15 +141,14 @@ def preview(port: int, view: View) -> Iterator[Live]:
                 time.sleep(1)  # an open page asks once more, and sees the end
 
 
-@contextmanager
-def watched(port: int | None, title: str, references: Any, console: Any) -> Iterator[Live | None]:
+def run_page(port: int | None, title: str, references: Any, console: Any
+             ) -> AbstractContextManager[Live | None]:
     """A page for a run from its reference images (a `References`), or none if there is no port."""
     shown = {"photo": references.content} if references.content is not None else {}
     several = len(references.styles) > 1
     shown |= {f"painting {i + 1}" if several else "painting": style
               for i, style in enumerate(references.styles)}
-    with live_page(port, View(title=title, references=shown), console) as live:
-        yield live
+    return live_page(port, View(title=title, references=shown), console)
 
 
 @contextmanager

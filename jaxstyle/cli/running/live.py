@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -75,14 +75,12 @@ def lane_text(index: int, labels: Mapping[str, str]) -> str:
     return f"{index}: {words}" if words else str(index)
 
 
-@contextmanager
 def sweep_page(port: int | None, title: str, lanes: Sequence[Lane], console: Console
-               ) -> Iterator[Live | None]:
+               ) -> AbstractContextManager[Live | None]:
     """A page for a sweep, with the pictures that its lanes are made from, or none if there is no port."""
     photos = dict.fromkeys(lane.files.content for lane in lanes if lane.files.content)
     paintings = dict.fromkeys(path for lane in lanes for path in lane.files.styles)
     pictures = {f"{kind} {Path(path).name}": Path(path)
                 for kind, paths in (("photo", photos), ("painting", paintings)) for path in paths}
     view = View(title=title, button="Stop", references=pictures)  # it goes on from the last state saved
-    with live_page(port, view, console) as live:
-        yield live
+    return live_page(port, view, console)
