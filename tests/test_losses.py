@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from conftest import looking
 from jax.test_util import check_grads
+from scipy.ndimage import gaussian_filter
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses import (
     TERMS,
     Content,
     Dream,
+    Gamut,
     Gram,
     GuidedGram,
     Matting,
@@ -29,11 +31,14 @@ from jaxstyle.losses import (
     Temporal,
     TotalVariation,
     content_loss,
+    gamut_penalty,
     gram_loss,
     gram_matrix,
     range_penalty,
     total_variation,
 )
+from jaxstyle.losses.content import SURROUNDINGS, structure
+from jaxstyle.losses.regularizers import LEAST_DEVIATION, colour_statistics
 from jaxstyle.pytrees import replace
 from jaxstyle.references import References
 from jaxstyle.transfer.objective import RememberingTerm
@@ -139,6 +144,66 @@ def test_range_penalty_counts_only_what_is_outside():
     np.testing.assert_allclose(range_penalty(jnp.asarray(x)), (0.5**2 + 0.25**2) / 12)
 
 
+def test_gamut_penalty_counts_colours_far_from_every_palette():
+    image, styles = RNG.uniform(size=(3, 4, 3)), [RNG.uniform(size=(5, 6, 3)) ** power for power in (1, 3)]
+    total = 0.0
+    for colour in image.reshape(-1, 3):
+        distances = []
+        for style in styles:
+            flat = style.reshape(-1, 3)
+            away = colour - flat.mean(axis=0)
+            spread = np.cov(flat.T, bias=True) + LEAST_DEVIATION**2 * np.eye(3)
+            distances.append(away @ np.linalg.solve(spread, away))
+        total += max(0.0, min(distances) / 0.8**2 - 1) ** 2
+    assert total > 0
+    palettes = [colour_statistics(jnp.asarray(style)) for style in styles]
+    np.testing.assert_allclose(gamut_penalty(jnp.asarray(image), palettes, 0.8), total / 12, rtol=1e-10)
+
+
+def test_colours_of_a_flat_painting_are_finite():
+    palette = colour_statistics(jnp.full((4, 4, 3), 0.25))
+    assert gamut_penalty(jnp.full((2, 2, 3), 0.27), [palette], 3.5) == 0
+    assert 0 < gamut_penalty(jnp.full((2, 2, 3), 0.75), [palette], 3.5) < np.inf
+
+
+def structure_by_loops(photo: np.ndarray) -> np.ndarray:
+    luma = photo @ np.array([0.299, 0.587, 0.114])
+    h, w = luma.shape
+    slope = np.zeros((h, w))
+    for i in range(h):
+        for j in range(w):
+            dx = luma[i, j + 1] - luma[i, j] if j + 1 < w else 0.0
+            dy = luma[i + 1, j] - luma[i, j] if i + 1 < h else 0.0
+            slope[i, j] = np.sqrt(dx**2 + dy**2)
+    around = gaussian_filter(slope, max(h, w) / SURROUNDINGS, mode="nearest", truncate=3)
+    return np.clip(around / around.mean(), 0, 1)
+
+
+def test_structure_is_low_where_a_photo_is_flat():
+    photo = np.full((45, 60, 3), 0.4)
+    photo[:, 30:] = RNG.uniform(size=(45, 30, 3))
+    found = structure(jnp.asarray(photo))
+    np.testing.assert_allclose(found, structure_by_loops(photo), atol=1e-12)
+    assert found[:, :20].max() < 1e-3 and found[:, 40:].min() > 0.5
+    assert not np.asarray(structure(jnp.full((8, 9, 3), 0.4))).any()
+
+
+def test_content_counts_less_where_the_photo_is_flat():
+    photo = np.full((32, 32, 3), 0.4)
+    photo[:, 16:] = RNG.uniform(size=(32, 16, 3))
+    photo, features = jnp.asarray(photo), {"a": jnp.asarray(RNG.normal(size=(32, 32, 4)))}
+    term, shown = Content(layers=("a",), normalization="mean", structure=0.75), {"a": features["a"] + 1}
+
+    def loss(**inputs):
+        target = term.target(References(content=photo, **inputs), looking((photo, features)))
+        return term.loss(photo, shown, target)
+
+    kept = 1 - 0.75 * (1 - np.asarray(structure(photo)))
+    np.testing.assert_allclose(loss(), kept.mean(), rtol=1e-12)
+    mask = RNG.uniform(size=(32, 32))
+    np.testing.assert_allclose(loss(content_mask=jnp.asarray(mask)), (kept * mask).mean(), rtol=1e-12)
+
+
 def every_term():
     content = [Content(layers=LAYERS, layer_weights=(1.0, 0.3), normalization=n)
                for n in ("mean", "paper", "relative")]
@@ -147,7 +212,7 @@ def every_term():
     tv = [TotalVariation(form=f, reduction=r) for f in ("squared", "l1", "power") for r in ("mean", "sum")]
     patches = [Patches(layers=LAYERS, layer_weights=(1.0, 0.3), size=2, matching=m, normalization=n)
                for m, n in (("paper", "paper"), ("relative", "relative"), ("neural-doodle", "mean"))]
-    return [*content, *gram, *patches, *tv, Pixel(), Range(), Temporal()]
+    return [*content, *gram, *patches, *tv, Pixel(), Range(), Gamut(reach=0.5), Temporal()]
 
 
 def setting():
@@ -231,6 +296,7 @@ def test_blending_targets_differs_from_blending_losses_by_a_constant():
     (lambda: Content().target(References(), looking()), "content image"),
     (lambda: Pixel().target(References(), looking()), "content image"),
     (lambda: Gram().target(References(), looking()), "style image"),
+    (lambda: Gamut().target(References(), looking()), "style image"),
     (lambda: Patches(matching="nearest"), "nearest"),
     (lambda: Patches(normalization="sum"), "sum"),
     (lambda: Patches(size=0), "size of patches is a whole number of at least 1"),

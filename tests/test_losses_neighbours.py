@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,20 +57,39 @@ def test_blocks_find_what_the_whole_matrix_finds(x64, block):
 def test_matches_are_those_of_a_loop_over_both_styles(x64):
     query, first, second = positive(0, 17, 6), positive(1, 9, 6), positive(2, 13, 6)
     both = np.concatenate([first, second])
-    found = matched(jnp.asarray(query), [jnp.asarray(first), jnp.asarray(second)])
+    found = matched(jnp.asarray(query)[None], [jnp.asarray(first)[:, None], jnp.asarray(second)[None]])
     wanted = [both[best_row(row, both, query.mean(0), both.mean(0))] for row in query]
-    np.testing.assert_allclose(found, wanted, rtol=1e-12)
+    np.testing.assert_allclose(found[0], wanted, rtol=1e-12)
+
+
+def unit_key(x: np.ndarray, mean: np.ndarray, i: int, j: int) -> np.ndarray:
+    """The centred unit vector at a position, or at the nearest one inside."""
+    away = x[np.clip(i, 0, x.shape[0] - 1), np.clip(j, 0, x.shape[1] - 1)] - mean
+    return away / np.sqrt(away @ away)
+
+
+def test_patches_of_hypercolumns_are_compared_with_those_around(x64):
+    query, style = positive(0, 5, 4, 3), positive(1, 4, 6, 3)
+    own, theirs = query.mean(axis=(0, 1)), style.mean(axis=(0, 1))
+    found = matched(jnp.asarray(query), [jnp.asarray(style)], patch=3)
+    for i in range(5):
+        for j in range(4):
+            scores = np.array([[sum(unit_key(query, own, i + di, j + dj) @ unit_key(style, theirs, k + di, m + dj)
+                                    for di in (-1, 0, 1) for dj in (-1, 0, 1))
+                                for m in range(6)] for k in range(4)])
+            k, m = np.unravel_index(scores.argmax(), scores.shape)
+            np.testing.assert_array_equal(found[i, j], style[k, m])
 
 
 def test_maps_keep_matches_within_what_they_mean(x64):
-    query, style = positive(0, 20, 4), positive(1, 30, 4)
-    here, there = np.eye(2)[rng(2).integers(0, 2, 20)], np.eye(2)[rng(3).integers(0, 2, 30)]
+    query, style = positive(0, 4, 5, 4), positive(1, 6, 5, 4)
+    here, there = np.eye(2)[rng(2).integers(0, 2, (4, 5))], np.eye(2)[rng(3).integers(0, 2, (6, 5))]
     sets = jnp.asarray(query), [jnp.asarray(style)]
     maps = jnp.asarray(here), [jnp.asarray(there)]
-    found = np.asarray(matched(*sets, *maps, 100.0))
-    for row, meaning in zip(found, here):
-        index = int(np.argmin(np.abs(style - row).sum(axis=1)))
-        np.testing.assert_array_equal(there[index], meaning)
+    found = np.asarray(matched(*sets, *maps, 100.0)).reshape(-1, 4)
+    for row, meaning in zip(found, here.reshape(-1, 2)):
+        index = int(np.argmin(np.abs(style.reshape(-1, 4) - row).sum(axis=1)))
+        np.testing.assert_array_equal(there.reshape(-1, 2)[index], meaning)
     np.testing.assert_allclose(matched(*sets, *maps, 0.0), matched(*sets))
 
 
@@ -219,16 +240,17 @@ def test_strength_weighs_neighbours_between_photo_and_texture():
     strong = with_strength(DEFAULT, balance, 1.0).terms
     assert strong["style"].weight == pytest.approx(100 * terms["style"].weight)
     assert strong["neighbours"].weight == pytest.approx(10 * terms["neighbours"].weight)
-    assert strong["content"] == terms["content"] and strong["tv"] == terms["tv"]
+    assert all(strong[name] == terms[name] for name in ("content", "gamut", "tv"))
     photo = with_strength(DEFAULT, balance, 0.0).terms
-    assert photo["content"].palette == 0
+    assert photo["content"].palette == photo["content"].structure == photo["gamut"].weight == 0
     assert photo["style"].weight == pytest.approx(0.01 * terms["style"].weight)
 
 
-def test_memory_of_matching_is_bounded():
+@pytest.mark.parametrize("patch", [1, 3])
+def test_memory_of_matching_is_bounded(patch, optimised):
     """512 × 512 pixels against four turned copies of as large a painting, 672 features a hypercolumn."""
-    x = jax.ShapeDtypeStruct((128 * 128, 672), jnp.float32)
+    x = jax.ShapeDtypeStruct((128, 128, 672), jnp.float32)
     styles = [x] * 4
-    stats = jax.jit(matched).lower(x, styles).compile().memory_analysis()
+    stats = jax.jit(partial(matched, patch=patch)).lower(x, styles).compile().memory_analysis()
     held = stats.temp_size_in_bytes + stats.argument_size_in_bytes + stats.output_size_in_bytes
     assert held < 1e9  # all scores at once would be 4.3 GB

@@ -8,18 +8,26 @@ from jaxstyle.losses.matting import Matting, matting_energy
 from jaxstyle.losses.neighbours import Neighbours, Splitting, neighbour_loss, splitting_loss
 from jaxstyle.losses.patches.energy import patch_loss
 from jaxstyle.losses.patches.term import Patches
-from jaxstyle.losses.regularizers import Pixel, Range, TotalVariation, range_penalty, total_variation
+from jaxstyle.losses.regularizers import (
+    Gamut,
+    Pixel,
+    Range,
+    TotalVariation,
+    gamut_penalty,
+    range_penalty,
+    total_variation,
+)
 from jaxstyle.losses.similarity import SelfSimilarity, similarity_loss
 from jaxstyle.losses.temporal import Temporal, temporal_loss
 from jaxstyle.losses.transport import RelaxedTransport, moment_distance, palette_distance, relaxed_transport
 
 TERMS = (Content, Gram, GuidedGram, Patches, Neighbours, Splitting, RelaxedTransport, SelfSimilarity, Matting,
-         Dream, TotalVariation, Pixel, Range, Temporal)
+         Dream, TotalVariation, Pixel, Range, Gamut, Temporal)
 
 __all__ = [
-    "TERMS", "Content", "Dream", "Gram", "GuidedGram", "Matting", "Neighbours", "Patches", "Pixel", "Range",
+    "TERMS", "Content", "Dream", "Gamut", "Gram", "GuidedGram", "Matting", "Neighbours", "Patches", "Pixel", "Range",
     "RelaxedTransport", "SelfSimilarity", "Splitting", "Temporal", "TotalVariation", "content_loss",
-    "excitement", "gram_loss", "gram_matrix", "guided_gram", "guided_loss", "matting_energy",
+    "excitement", "gamut_penalty", "gram_loss", "gram_matrix", "guided_gram", "guided_loss", "matting_energy",
     "moment_distance", "neighbour_loss", "palette_distance", "patch_loss", "range_penalty",
     "relaxed_transport", "similarity_loss", "splitting_loss", "temporal_loss", "total_variation",
 ]

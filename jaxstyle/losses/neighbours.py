@@ -62,30 +62,47 @@ def neighbour_loss(columns: Array, target: Array) -> Array:
 
 
 def centred_key(x: Array, mean: Array, semantic: Array | None, gamma: Any) -> Array:
-    """What is matched: `[n, D]` less `mean`, made unit vectors; with a map `[n, M]` beside its unit vectors
-    times √γ, so that scores are cos(features) + γ · cos(map)."""
-    parts = [unit(x - mean[None])]
+    """What is matched: `[h, w, D]` less `mean`, made unit vectors; with a map `[h, w, M]` beside its unit
+    vectors times √γ, so that scores are cos(features) + γ · cos(map)."""
+    parts = [unit(x - mean[None, None])]
     if semantic is not None:
         parts.append(jnp.sqrt(jnp.asarray(gamma, x.dtype)) * unit(semantic))
     return jnp.concatenate(parts, axis=-1)
 
 
+def nearest_position(key: Array, style: Array, patch: int = 1) -> tuple[Array, Array]:
+    """For every position of `key` `[h, w, D]` the flat index of that of `style` `[h', w', D]` whose patch
+    around it fits best, and its score, the sum of the products of the patches' vectors: `[h, w]` each.
+
+    Args:
+      patch: side of the patches, odd; beyond their rims both go on as they end.
+    """
+    if patch == 1:
+        index, score = ops.nearest(flat(key), flat(style))
+        return index.reshape(key.shape[:2]), score.reshape(key.shape[:2])
+    rim = patch // 2
+    wide = (jnp.pad(x, ((rim, rim), (rim, rim), (0, 0)), mode="edge") for x in (key, style))
+    return ops.nearest_patches(*wide, patch, normalised=False)
+
+
 def matched(query: Array, styles: Sequence[Array], query_map: Array | None = None,
-            style_maps: Sequence[Array | None] = (), gamma: Any = 1.0) -> Array:
-    """For each row of `query` `[n, D]` the row of any of `styles` (each `[m, D]`) that resembles it most.
+            style_maps: Sequence[Array | None] = (), gamma: Any = 1.0, patch: int = 1) -> Array:
+    """For each position of `query` `[h, w, D]` what stands at the position of any of `styles` (each
+    `[h', w', D]`) that resembles it most.
 
     Resemblance is the cosine after subtracting each side's own mean (Kolkin et al. 2022, §3.2), plus γ times
-    that of the maps `[n, M]` and `[m, M]`, if there are any. One style is compared at a time, in blocks.
+    that of the maps `[h, w, M]` and `[h', w', M]`, if there are any; with a `patch`, summed over the patches
+    around both. One style is compared at a time, in blocks.
     """
     maps = list(style_maps) or [None] * len(styles)
-    total = sum((x.sum(axis=0) for x in styles), start=jnp.zeros((), query.dtype))
-    mean = total / sum(x.shape[0] for x in styles)
-    key = centred_key(query, query.mean(axis=0), query_map, gamma)
-    best = jnp.full(query.shape[0], -jnp.inf, query.dtype)
+    total = sum((x.sum(axis=(0, 1)) for x in styles), start=jnp.zeros((), query.dtype))
+    mean = total / sum(x.shape[0] * x.shape[1] for x in styles)
+    key = centred_key(query, query.mean(axis=(0, 1)), query_map, gamma)
+    best = jnp.full(query.shape[:2], -jnp.inf, query.dtype)
     found = jnp.zeros_like(query)
     for style, semantic in zip(styles, maps, strict=True):
-        index, score = ops.nearest(key, centred_key(style, mean, semantic, gamma))
-        found = jnp.where((score > best)[:, None], style[index], found)
+        index, score = nearest_position(key, centred_key(style, mean, semantic, gamma), patch)
+        found = jnp.where((score > best)[..., None], flat(style)[index], found)
         best = jnp.maximum(score, best)
     return lax.stop_gradient(found)
 
@@ -133,6 +150,8 @@ class Neighbours:
       scaling: "channels": features are divided by their number of channels (the paper's program); "relative":
         by the root of their mean squared length in the styles, so that layers count equally in any network
         (ours).
+      patch: side of the patches of hypercolumns that are compared, odd: 1, each alone (the paper), or 3, with
+        those around it, so that neighbours in the picture were neighbours in the painting more often (ours).
       turns: copies of each style to search: 1, 2 (turned by 180°, too) or 4 (by 90°); mirrored: and those in
         the mirror.
       pooled: a neighbour is the nearest in any of the styles, so that many paintings are searched like one.
@@ -146,6 +165,7 @@ class Neighbours:
     palette: Any = 0.0
     layers: tuple[str, ...] = static(default=LAYERS)
     scaling: str = static(default="relative")
+    patch: int = static(default=1)
     turns: int = static(default=1)
     mirrored: bool = static(default=False)
     pooled: bool = static(default=False)
@@ -155,6 +175,8 @@ class Neighbours:
         same_length("neighbours", self.layers, self.layer_weights)
         if self.turns not in TURNS:
             raise JaxstyleError(f"neighbours turns is {self.turns}; use 1, 2 or 4")
+        if self.patch < 1 or self.patch % 2 == 0:
+            raise JaxstyleError(f"neighbours patch is {self.patch}; use an odd number of hypercolumns a side")
 
     def target(self, references: References, look: Look) -> dict[str, Any]:
         """Unit vectors `[h, w, D]` that hypercolumns should point along, and the scale of each layer."""
@@ -168,7 +190,7 @@ class Neighbours:
         searched = search_image(photo, photo if references.first is None else references.first, self.share)
         shape = quarter(content)
         columns = hypercolumns(look(searched, self.layers), scales, shape)
-        semantic = None if references.content_map is None else flat(pooled(references.content_map, *shape))
+        semantic = None if references.content_map is None else pooled(references.content_map, *shape)
         parts: Sequence[Any] = shares
         total = jnp.zeros_like(columns)
         groups: list[tuple[int, ...]] = [(index,) for index in range(len(styles))]
@@ -180,8 +202,8 @@ class Neighbours:
         for indices, share in zip(groups, parts, strict=True):
             each = [self._candidates(references, index, scales, look) for index in indices]
             candidates, maps = ([one for some in side for one in some] for side in zip(*each))
-            found = matched(flat(columns), candidates, semantic, maps, self.gamma)
-            total = total + share * unit(found).reshape(columns.shape)
+            found = matched(columns, candidates, semantic, maps, self.gamma, self.patch)
+            total = total + share * unit(found)
         return {"columns": total, "scales": scales}
 
     def _scales(self, styles: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
@@ -195,13 +217,13 @@ class Neighbours:
 
     def _candidates(self, references: References, index: int, scales: Mapping[str, Any], look: Look
                     ) -> tuple[list[Array], list[Array | None]]:
-        """Hypercolumns `[m, D]` of every copy of a style, and its maps alike (None: there are none)."""
+        """Hypercolumns `[h, w, D]` of every copy of a style, and its maps alike (None: there are none)."""
         copies = copies_of(references.styles[index], self.turns, self.mirrored)
-        candidates = [flat(hypercolumns(look(copy, self.layers), scales, quarter(copy))) for copy in copies]
+        candidates = [hypercolumns(look(copy, self.layers), scales, quarter(copy)) for copy in copies]
         if references.content_map is None:
             return candidates, [None] * len(copies)
         maps = copies_of(references.style_maps[index], self.turns, self.mirrored)
-        return candidates, [flat(pooled(semantic, *quarter(copy))) for semantic, copy in zip(maps, copies)]
+        return candidates, [pooled(semantic, *quarter(copy)) for semantic, copy in zip(maps, copies)]
 
     def loss(self, image: Array, features: Features, target: dict[str, Any]) -> Array:
         """`neighbour_loss`, without `weight`."""

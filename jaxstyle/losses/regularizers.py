@@ -1,7 +1,8 @@
-"""Terms of the image alone: smoothness, closeness to the content's pixels, staying in range."""
+"""Terms of the image alone: smoothness, closeness to the content's pixels, staying in range or palette."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from jaxstyle.references import References
 
 FORMS = ("squared", "l1", "power")
 REDUCTIONS = ("mean", "sum")
+LEAST_DEVIATION = 0.03
 
 
 def total_variation(image: Array, form: str = "squared", reduction: str = "mean") -> Array:
@@ -38,6 +40,30 @@ def total_variation(image: Array, form: str = "squared", reduction: str = "mean"
 def range_penalty(image: Array) -> Array:
     """Mean squared distance of pixel values from [0, 1]."""
     return jnp.mean(jnp.square(image - jnp.clip(image, 0, 1)))
+
+
+def colour_statistics(image: Array) -> tuple[Array, Array]:
+    """Mean `[3]` and inverse covariance `[3, 3]` of the colours of `[H, W, 3]`; a deviation of less than
+    `LEAST_DEVIATION` along any direction counts as that much."""
+    flat = image.reshape(-1, 3)
+    mean = flat.mean(axis=0)
+    spread = (flat - mean[None]).T @ (flat - mean[None]) / flat.shape[0]
+    return mean, jnp.linalg.inv(spread + LEAST_DEVIATION**2 * jnp.eye(3, dtype=image.dtype))
+
+
+def gamut_penalty(image: Array, palettes: Sequence[tuple[Array, Array]], reach: Any) -> Array:
+    """Mean over pixels of max(0, d²/reach² − 1)², d being the Mahalanobis distance from the nearest palette.
+
+    Args:
+      image: `[H, W, 3]`; palettes: of `colour_statistics`.
+      reach: how many deviations from the mean are free.
+    """
+    def squared(mean: Array, precision: Array) -> Array:
+        away = image - mean[None, None]
+        return jnp.einsum("hwi,ij,hwj->hw", away, precision, away)
+
+    nearest = jnp.stack([squared(*palette) for palette in palettes]).min(axis=0)
+    return jnp.mean(jnp.square(jnp.maximum(nearest / jnp.square(reach) - 1, 0)))
 
 
 @pytree
@@ -95,3 +121,29 @@ class Range:
     def loss(self, image: Array, features: Features, target: tuple[()]) -> Array:
         """`range_penalty` of the image, without `weight`."""
         return range_penalty(image)
+
+
+@pytree
+class Gamut:
+    """Keeps colours among those that the paintings have; see `gamut_penalty` (ours).
+
+    Gram matrices and cosines leave it open how bright or saturated a small place is; without a bound it may
+    end in primary colours that no painter mixed.
+
+    Attributes:
+      weight: factor of the whole term; reach: see `gamut_penalty`.
+    """
+
+    weight: Any = 1.0
+    reach: Any = 3.5
+    layers: tuple[str, ...] = static(default=())
+
+    def target(self, references: References, look: Look) -> tuple[tuple[Array, Array], ...]:
+        """Colour statistics of every style."""
+        if not references.styles:
+            raise JaxstyleError("the gamut term needs at least one style image")
+        return tuple(map(colour_statistics, references.styles))
+
+    def loss(self, image: Array, features: Features, target: tuple[tuple[Array, Array], ...]) -> Array:
+        """`gamut_penalty` of the image, without `weight`."""
+        return gamut_penalty(image, target, self.reach)

@@ -7,7 +7,8 @@ measured, by a few small runs with weights around the balance of gradients.
 
 A term of nearest neighbours stands between both: it paints, and keeps what stands where. Its weight is
 multiplied by the root of the others' factor, so that it fades beside the photo at 0 and beside the texture at
-1. Where the photo is kept in the painting's colours (`palette`), it gets its own back below `RECOLOURED`.
+1. Where the photo is kept in the painting's colours (`palette`, `Gamut`) or its flat parts count less
+(`structure`), it gets its own back below `RECOLOURED`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from jax import Array, lax
 
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.losses import Content, Neighbours, Pixel, SelfSimilarity
+from jaxstyle.losses import Content, Gamut, Neighbours, Pixel, SelfSimilarity
 from jaxstyle.metrics.distances import distances, layers_to_measure
 from jaxstyle.ops.resize import resize_to
 from jaxstyle.pytrees import replace
@@ -219,17 +220,22 @@ def both_terms(weights: Weights, references: References, roles: Roles, image: Ar
 
 
 def with_strength(recipe: Recipe, balance: Balance, strength: float) -> Recipe:
-    """The recipe with the weights of its style terms set for a strength in 0..1; nothing else changes.
+    """The recipe with the weights of its style terms set for a strength in 0..1, and the photo's own colours and
+    flat parts kept near 0; nothing else changes.
 
-    They are rounded to five digits, so that the last bits of a measurement do not make another run.
+    Weights are rounded to five digits, so that the last bits of a measurement do not make another run.
     """
     factor = balance.factor(strength)
     content, style = roles(recipe.terms)
     weights = {f"terms.{name}.weight": float(f"{float(term.weight) * factor ** power_of(term):.5g}")
                for name, term in style.items()}
-    colours = {f"terms.{name}.palette": term.palette * min(1.0, strength / RECOLOURED)
-               for name, term in content.items() if isinstance(term, Content) and term.palette is not None}
-    return replace(recipe, {**weights, **colours})
+    freed = min(1.0, strength / RECOLOURED)
+    own = {f"terms.{name}.{field}": value * freed
+           for name, term in content.items() if isinstance(term, Content)
+           for field in ("palette", "structure") if (value := getattr(term, field)) is not None}
+    gamut = {f"terms.{name}.weight": term.weight * freed
+             for name, term in recipe.terms.items() if isinstance(term, Gamut)}
+    return replace(recipe, {**weights, **own, **gamut})
 
 
 def balanced(weights: Weights, references: References, recipe: Recipe, strength: float = 0.5) -> Recipe:

@@ -29,9 +29,9 @@ __all__ = [
 ]
 
 
-def _choose(fast: ModuleType) -> Any:
-    """The module to take an operation from."""
-    default = "fast" if jax.default_backend() == "cpu" else "reference"
+def _choose(fast: ModuleType, everywhere: bool = False) -> Any:
+    """The module to take an operation from; `everywhere`: the fast form is the default on accelerators, too."""
+    default = "fast" if everywhere or jax.default_backend() == "cpu" else "reference"
     choice = os.environ.get("JAXSTYLE_OPS") or default
     if choice not in ("fast", "reference"):
         raise JaxstyleError(f"JAXSTYLE_OPS='{choice}' is unknown; use reference or fast")
@@ -147,7 +147,8 @@ def nearest_patches(
       Flat index (row · (Ws − size + 1) + column) `[H − size + 1, W − size + 1]`, int32, and the score,
       of equal shape. Among equal scores the first column wins, then the first row.
     """
-    matches: tuple[Array, Array] = _choose(patches).nearest_patches(x, style, size, precision, normalised)
+    matches: tuple[Array, Array] = _choose(patches, True).nearest_patches(
+        x, style, size, precision, normalised)  # the reference holds every score at once
     return matches
 
 
@@ -169,5 +170,5 @@ def best_patches(x: Array, style: Array, grid: Grid, offset: Array | None = None
       that each style patch has with any patch of x, `[style_rows, style_columns]`, else None. Among equal
       scores the first column wins, then the first row.
     """
-    matches: tuple[Array, Array, Array | None] = _choose(patches).best_patches(x, style, grid, offset)
+    matches: tuple[Array, Array, Array | None] = _choose(patches, True).best_patches(x, style, grid, offset)
     return matches
