@@ -26,8 +26,10 @@ from jaxstyle.fast.training.data import Photos, gathered, photo_files, split
 from jaxstyle.fast.training.folder import CHECKPOINTS, HISTORY, Bookkeeping, begin
 from jaxstyle.fast.training.loop import make_task, model_of, train_iter
 from jaxstyle.fast.training.recipe import Architecture, Training
-from jaxstyle.fast.training.train import check_start, first_state, styles_at
+from jaxstyle.fast.training.train import batch_loss, check_start, examples, first_state, styles_at
 from jaxstyle.images.files import save
+from jaxstyle.ops.colors.palette import matched_colours
+from jaxstyle.ops.resize import resize
 from jaxstyle.pytrees import from_json, replace, to_json
 from jaxstyle.weights.store import write_weights
 
@@ -331,3 +333,19 @@ def test_starting_from_a_model_on_the_command_line(straight, photos, tmp_path, m
         assert "another model that is started from" in capsys.readouterr().err
     assert main([*command, "-o", "both", "--add-to", str(straight[0])]) == 2
     assert "not both" in capsys.readouterr().err
+
+
+def test_the_photo_is_kept_in_the_paintings_colours(photos):
+    """A copy in the painting's colours costs nothing where `palette` is 1, and the photo itself where it is 0."""
+    paintings = [picture(7, 32, 32) ** 3, picture(8, 24, 40)]
+    photo = jnp.asarray(picture(9, 16, 16))
+    for palette in (0.0, 0.5, 1.0):
+        recipe = replace(RECIPE, {"palette": palette})
+        task = make_task(recipe, tiny_weights(), paintings)
+        sized = resize(paintings[1], recipe.style_size)
+        goal = photo + palette * (matched_colours(photo, [sized], (1.0,)) - photo)
+        state = first_state(recipe, task)
+        batch = examples(recipe, photo[None], jnp.asarray([1]), 0)
+        image = task.network.apply({"params": state.params}, photo, jnp.asarray([0.0, 1.0]))
+        loss, _ = batch_loss(recipe, task, state.params, {}, batch, purpose="copy")
+        np.testing.assert_allclose(loss, jnp.abs(image - goal).mean(), rtol=1e-5)

@@ -74,8 +74,8 @@ def test_patches_of_hypercolumns_are_compared_with_those_around(x64):
     found = matched(jnp.asarray(query), [jnp.asarray(style)], patch=3)
     for i in range(5):
         for j in range(4):
-            scores = np.array([[sum(unit_key(query, own, i + di, j + dj) @ unit_key(style, theirs, k + di, m + dj)
-                                    for di in (-1, 0, 1) for dj in (-1, 0, 1))
+            scores = np.array([[sum(unit_key(query, own, i + a, j + b) @ unit_key(style, theirs, k + a, m + b)
+                                    for a in (-1, 0, 1) for b in (-1, 0, 1))
                                 for m in range(6)] for k in range(4)])
             k, m = np.unravel_index(scores.argmax(), scores.shape)
             np.testing.assert_array_equal(found[i, j], style[k, m])

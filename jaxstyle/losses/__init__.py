@@ -25,9 +25,10 @@ TERMS = (Content, Gram, GuidedGram, Patches, Neighbours, Splitting, RelaxedTrans
          Dream, TotalVariation, Pixel, Range, Gamut, Temporal)
 
 __all__ = [
-    "TERMS", "Content", "Dream", "Gamut", "Gram", "GuidedGram", "Matting", "Neighbours", "Patches", "Pixel", "Range",
-    "RelaxedTransport", "SelfSimilarity", "Splitting", "Temporal", "TotalVariation", "content_loss",
-    "excitement", "gamut_penalty", "gram_loss", "gram_matrix", "guided_gram", "guided_loss", "matting_energy",
-    "moment_distance", "neighbour_loss", "palette_distance", "patch_loss", "range_penalty",
-    "relaxed_transport", "similarity_loss", "splitting_loss", "temporal_loss", "total_variation",
+    "TERMS", "Content", "Dream", "Gamut", "Gram", "GuidedGram", "Matting", "Neighbours", "Patches", "Pixel",
+    "Range", "RelaxedTransport", "SelfSimilarity", "Splitting", "Temporal", "TotalVariation",
+    "content_loss", "excitement", "gamut_penalty", "gram_loss", "gram_matrix", "guided_gram",
+    "guided_loss", "matting_energy", "moment_distance", "neighbour_loss", "palette_distance", "patch_loss",
+    "range_penalty", "relaxed_transport", "similarity_loss", "splitting_loss", "temporal_loss",
+    "total_variation",
 ]

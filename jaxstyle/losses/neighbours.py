@@ -81,8 +81,8 @@ def nearest_position(key: Array, style: Array, patch: int = 1) -> tuple[Array, A
         index, score = ops.nearest(flat(key), flat(style))
         return index.reshape(key.shape[:2]), score.reshape(key.shape[:2])
     rim = patch // 2
-    wide = (jnp.pad(x, ((rim, rim), (rim, rim), (0, 0)), mode="edge") for x in (key, style))
-    return ops.nearest_patches(*wide, patch, normalised=False)
+    here, there = (jnp.pad(x, ((rim, rim), (rim, rim), (0, 0)), mode="edge") for x in (key, style))
+    return ops.nearest_patches(here, there, patch, normalised=False)
 
 
 def matched(query: Array, styles: Sequence[Array], query_map: Array | None = None,

@@ -220,8 +220,8 @@ def both_terms(weights: Weights, references: References, roles: Roles, image: Ar
 
 
 def with_strength(recipe: Recipe, balance: Balance, strength: float) -> Recipe:
-    """The recipe with the weights of its style terms set for a strength in 0..1, and the photo's own colours and
-    flat parts kept near 0; nothing else changes.
+    """The recipe with the weights of its style terms set for a strength in 0..1, and the photo's own colours
+    and flat parts kept near 0; nothing else changes.
 
     Weights are rounded to five digits, so that the last bits of a measurement do not make another run.
     """

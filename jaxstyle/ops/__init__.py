@@ -30,7 +30,7 @@ __all__ = [
 
 
 def _choose(fast: ModuleType, everywhere: bool = False) -> Any:
-    """The module to take an operation from; `everywhere`: the fast form is the default on accelerators, too."""
+    """The module to take an operation from; everywhere: the fast form is the default on accelerators, too."""
     default = "fast" if everywhere or jax.default_backend() == "cpu" else "reference"
     choice = os.environ.get("JAXSTYLE_OPS") or default
     if choice not in ("fast", "reference"):

@@ -31,6 +31,7 @@ from jaxstyle.fast.training.train import (
     update,
     whole,
 )
+from jaxstyle.ops.colors.palette import moments
 from jaxstyle.ops.resize import resize
 from jaxstyle.pytrees import stack
 from jaxstyle.transfer.objective import layers_of
@@ -80,8 +81,8 @@ def make_task(recipe: Training, weights: Weights, paintings: Sequence[Any], base
                             "paintings")
     looking = weights.with_network(pooling=recipe.pooling)
     target = jax.jit(style_targets)
-    targets = stack([target(looking, recipe.terms, resize(painting, recipe.style_size))
-                     for painting in paintings])
+    sized = [resize(painting, recipe.style_size) for painting in paintings]
+    targets = stack([target(looking, recipe.terms, painting) for painting in sized])
     network = recipe.architecture.network(len(paintings))
     if base is not None:
         if base.network.norm != "conditional":
@@ -89,8 +90,8 @@ def make_task(recipe: Training, weights: Weights, paintings: Sequence[Any], base
                                 "a model with conditional norm")
         network = base.network.clone(styles=base.network.styles + len(paintings))
     prepared = looking.prepared(recipe.precision, layers_of(recipe.terms))
-    return Task(weights=prepared, targets=targets, base={} if base is None else base.params, network=network,
-                count=len(paintings))
+    return Task(weights=prepared, targets=targets, colours=stack([moments(painting) for painting in sized]),
+                base={} if base is None else base.params, network=network, count=len(paintings))
 
 
 def train_iter(recipe: Training, task: Task, state: State, photos: Photos,

@@ -51,12 +51,15 @@ class Training:
       terms: name -> term, the same that `stylize` knows; the content image is the photo, the style image one
         painting at a time.
       style_weights: factor of the style term per painting; empty means 1 for each.
+      palette: how far the photo is moved to the painting's colours (`ops.colors.palette`) before it is copied
+        or compared with, 0 to 1, so that content does not pull back to the photo's colours.
       learning_rate: of Adam, with b1, b2; clip: greatest norm of the gradient; average: decay of the running
         average of the parameters, which is the result.
       stability: weight of mean (network(x + noise) − network(x))², against flicker in videos.
       seed: of parameters, crops, the order of photos and of styles.
       copying: at first, for so many steps but at most a tenth of all, the network learns to give the photo
-        back: from there it keeps light and shade, where random parameters may end in blots or in relief.
+        back (in colours as `palette` says): from there it keeps light and shade, where random parameters may
+        end in blots or in relief.
       steps, warmup: of the schedule; schedule: "constant", or "cosine" down to a hundredth.
       batch, crop: photos per step and their side; least_scale: how far photos are reduced at random.
       style_size: longer side of the paintings: the scale of strokes.
@@ -67,6 +70,7 @@ class Training:
     terms: Terms
     architecture: Architecture = Architecture()
     style_weights: tuple[Any, ...] = ()
+    palette: Any = 0.0
     learning_rate: Any = 1e-3
     b1: Any = 0.9
     b2: Any = 0.999

@@ -15,7 +15,7 @@ from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.backbones.vgg import VGG16, VGG19
 from jaxstyle.errors import JaxstyleError, one_of
 from jaxstyle.fast.training.recipe import Architecture, Training
-from jaxstyle.losses import TERMS, Content, Gram, TotalVariation
+from jaxstyle.losses import TERMS, Content, Gamut, Gram, TotalVariation
 from jaxstyle.pytrees import from_json, replace
 from jaxstyle.reading import too_deep
 from jaxstyle.transfer.objective import Terms, layers_of
@@ -25,17 +25,19 @@ EPOCHS = 2 * 82_783 // 4
 """Steps of two epochs of COCO 2014's training photos in batches of 4."""
 RELATIVE: Terms = {
     "content": Content(weight=1.0, layer_weights=(0.5, 0.5), layers=("relu3_1", "relu4_2"),
-                       normalization="relative"),
-    "style": Gram(weight=6.0, normalization="relative"),
+                       normalization="relative", structure=0.6),
+    "style": Gram(weight=10.0, normalization="relative"),
+    "gamut": Gamut(weight=5.0),
     "tv": TotalVariation(weight=1.0),
 }
 """Losses relative to their targets, which mean the same on any network: VGG-19's layers."""
 
 DEFAULT = Training(
-    terms=RELATIVE, learning_rate=1e-3, warmup=50, copying=400, schedule="cosine", clip=10.0, steps=40_000,
-    pooling="average", architecture=Architecture(output="linear"),
+    terms=RELATIVE, palette=1.0, learning_rate=1e-3, warmup=50, copying=400, schedule="cosine", clip=10.0,
+    steps=40_000, pooling="average", architecture=Architecture(output="linear"),
 )
-"""Ours: conditional instance norm, nearest enlargement, reflection; copying first; Adam with warm-up, cosine
+"""Ours: conditional instance norm, nearest enlargement, reflection; the photo is compared in each painting's
+colours, and copied in them first; Adam with warm-up, cosine
 schedule and clipping; the averaged parameters are the result. The output is linear: where a tanh saturates,
 black blots have no gradient to leave by."""
 

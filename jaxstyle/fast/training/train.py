@@ -17,6 +17,7 @@ from jaxstyle.fast.model import Model
 from jaxstyle.fast.network import BATCH_AXIS, StyleNetwork
 from jaxstyle.fast.training.objective import photo_objective
 from jaxstyle.fast.training.recipe import Training
+from jaxstyle.ops.colors.palette import with_moments
 from jaxstyle.pytrees import pytree, replace, static
 
 SMALLEST_RATE = 0.01
@@ -48,13 +49,15 @@ class Task:
     """What stays the same during a training.
 
     Attributes:
-      weights: the perceptual network; targets: of every painting, stacked (see `objective.style_targets`).
+      weights: the perceptual network; targets: of every painting, stacked (see `objective.style_targets`);
+        colours: mean `[n, 3]` and covariance `[n, 3, 3]` of the paintings' colours.
       base: parameters of the model that the styles are added to, which stay as they are; else empty.
       network: with all styles, the base's first; count: the number of paintings.
     """
 
     weights: Weights
     targets: Any
+    colours: tuple[Array, Array]
     base: dict[str, Any]
     network: StyleNetwork = static()
     count: int = static()
@@ -159,12 +162,14 @@ def photo_loss(
         return cast(Array, y), statistics
 
     image, changed = run(photo)
+    recoloured = with_moments(photo, *(leaf[painting] for leaf in task.colours))
+    kept = lax.stop_gradient(photo + recipe.palette * (recoloured - photo))
     if purpose == "copy":
-        difference = jnp.mean(jnp.abs(image - photo))
+        difference = jnp.mean(jnp.abs(image - kept))
         return difference, ({"copy": difference}, changed)
     target = jax.tree.map(lambda leaf: leaf[painting], task.targets)
     factor = jnp.asarray(recipe.style_weights)[painting] if recipe.style_weights else 1.0
-    total, parts = photo_objective(task.weights, recipe.terms, target, photo, image, factor)
+    total, parts = photo_objective(task.weights, recipe.terms, target, kept, image, factor)
     if recipe.noise and purpose == "train":
         noisy, _ = run(photo + recipe.noise * jax.random.normal(example.key, photo.shape, photo.dtype))
         parts["stability"] = recipe.stability * jnp.mean(jnp.square(noisy - image))

@@ -23,24 +23,32 @@ def oklab(image: Array) -> Array:
     return jnp.matmul(cones, to_lab.T, precision=lax.Precision.HIGHEST)
 
 
+def moments(image: Array) -> tuple[Array, Array]:
+    """Mean `[3]` and covariance `[3, 3]` of the colours of `[H, W, 3]`, with 1e-5 on the diagonal."""
+    flat = image.reshape(-1, 3)
+    mean = flat.mean(axis=0)
+    away = flat - mean[None]
+    return mean, away.T @ away / flat.shape[0] + 1e-5 * jnp.eye(3, dtype=image.dtype)
+
+
 def matched_colours(image: Array, styles: Sequence[Array], shares: Sequence[Any]) -> Array:
     """`image` `[H, W, 3]` in [0, 1] with the mean and covariance of the colours of `styles`, clipped to [0,
-    1].
-
-    The symmetric (Monge–Kantorovich) map of Pitié & Kokaram 2007, with 1e-5 on the diagonals.
-    """
-    def moments(x: Array) -> tuple[Array, Array]:
-        flat = x.reshape(-1, 3)
-        mean = flat.mean(axis=0, keepdims=True)
-        return mean, (flat - mean).T @ (flat - mean) / flat.shape[0] + 1e-5 * jnp.eye(3, dtype=x.dtype)
-
+    1]."""
     means, covariances = zip(*map(moments, styles), strict=True)
-    goal_mean = sum(share * mean for share, mean in zip(shares, means))
-    goal = sum(share * covariance for share, covariance in zip(shares, covariances))
+    return with_moments(image, sum(share * mean for share, mean in zip(shares, means)),
+                        sum(share * covariance for share, covariance in zip(shares, covariances)))
+
+
+def with_moments(image: Array, goal_mean: Array, goal: Array) -> Array:
+    """`image` `[H, W, 3]` in [0, 1] with colours of some mean `[3]` and covariance `[3, 3]`, clipped to
+    [0, 1].
+
+    The symmetric (Monge–Kantorovich) map of Pitié & Kokaram 2007.
+    """
     mean, covariance = moments(image)
     root, inverse = power(covariance, 0.5), power(covariance, -0.5)
     transform = inverse @ power(root @ goal @ root, 0.5) @ inverse
-    return jnp.clip((image - mean[None]) @ transform + goal_mean[None], 0, 1)
+    return jnp.clip((image - mean[None, None]) @ transform + goal_mean[None, None], 0, 1)
 
 
 def power(matrix: Array, exponent: float) -> Array:

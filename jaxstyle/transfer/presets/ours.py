@@ -11,11 +11,11 @@ from jaxstyle.transfer.recipe import PIXEL_RANGE, Recipe, Stage, Start
 DEFAULT = Recipe(
     terms={
         "content": Content(weight=0.6, layer_weights=(0.5, 0.5), layers=("relu3_1", "relu4_2"),
-                           normalization="relative", palette=1.0, structure=0.8),
+                           normalization="relative", palette=1.0, structure=0.7),
         "neighbours": Neighbours(weight=1.0, layers=STYLE_LAYERS[:4], layer_weights=(1.0,) * 4, palette=1.0,
                                  patch=3),
-        "style": Gram(weight=8.0, normalization="relative"),
-        "gamut": Gamut(weight=5.0),
+        "style": Gram(weight=6.0, normalization="relative"),
+        "gamut": Gamut(weight=5.0, reach=2.5),
         "tv": TotalVariation(weight=1.0),
     },
     solver=ArmijoLbfgs(box=PIXEL_RANGE),
@@ -27,10 +27,10 @@ DEFAULT = Recipe(
 the painting, and Gram matrices bring what is larger than that, such as swirls.
 
 How freely it is painted: `terms.style.weight`, 2 (keeps portraits) … 24 (large texture), or a strength.
-The photo is compared in the painting's colours (`palette`), and where it is flat, as skies are, it counts a
-fifth (`structure`): there Gram matrices paint as they like, while eyes and windows stay. Colours keep near
-those that the painting has (`gamut`). All losses are relative to their targets and the layers are those that
-any VGG has, so it means the same for any size and network. L-BFGS with steps projected into the range of
+The photo is compared in the painting's colours (`palette`), and where it is flat, as skies are, it counts
+three tenths (`structure`): there Gram matrices paint as they like, while eyes and windows stay. Colours keep
+near those that the painting has (`gamut`). All losses are relative to their targets and the layers are those
+that any VGG has, so it means the same for any size and network. L-BFGS with steps projected into the range of
 pixels.
 """
 
