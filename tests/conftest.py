@@ -24,7 +24,9 @@ from tiny import fast_to_compile
 from jaxstyle.backbones import VGG
 from jaxstyle.backbones.perceptual import Weights, random_weights
 from jaxstyle.references import References
+from jaxstyle.transfer.platform import spare_the_only_thread
 
+spare_the_only_thread()
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 # The same examples each time, and none too slow: machines that run tests are busy.
 settings.register_profile("suite", deadline=None, max_examples=40, derandomize=True)
