@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 
-def lanes(inputs: str, steps: int = 24):
+def lanes(inputs: str, steps: int = 9):
     from tiny import tiny_recipe
 
     from jaxstyle import replace
@@ -34,7 +34,7 @@ def run(inputs: str, output: str, cache: str) -> None:
     from jaxstyle.sweeps.runner import run_sweep
 
     cached(cache)
-    options = Options(width=2, save_seconds=0.0, snapshots=(7,))
+    options = Options(width=2, save_seconds=0.0, snapshots=(4,))
     for _ in run_sweep(Path(output), lanes(inputs), options=options):
         pass
 
@@ -104,7 +104,7 @@ def search(inputs: str, output: str, cache: str) -> None:
     cached(cache)
     folder = Path(inputs)
     files = Files(content=str(folder / "photo.png"), styles=(str(folder / "painting.png"),))
-    recipe = replace(tiny_recipe(10, (16, 24), solver=Adam()), {"start.noise": 0.3})
+    recipe = replace(tiny_recipe(4, (16, 24), solver=Adam()), {"start.noise": 0.3})
     lane = Lane({}, recipe, files, str(folder / "tiny.safetensors"))
     for _ in tune(Path(output), Tuning(lane, candidates=8), Options(width=3, save_seconds=0.0)):
         pass
@@ -120,8 +120,8 @@ def kill_search(inputs: str, whole: str, killed: str, cache: str) -> None:
         return seen
 
     assert os.waitpid(in_child(search, inputs, whole, cache), 0)[1] == 0
-    begun, at_rung = there("lanes/*/manifest.json", "running", 5), there("manifest.json", '"step": 10')
-    for moment in (begun, at_rung, there("manifest.json", '"step": 20')):
+    begun, at_rung = there("lanes/*/manifest.json", "running", 5), there("manifest.json", '"step": 4')
+    for moment in (begun, at_rung, there("manifest.json", '"step": 8')):
         pid, ended = in_child(search, inputs, killed, cache), 0
         while not moment() and not ended:
             time.sleep(0.001)

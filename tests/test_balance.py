@@ -65,9 +65,14 @@ def test_strength_forgets_the_scale_of_the_weights():
 def test_strength_is_corrected_for_size():
     """The paper's content term is half a sum, so the style must weigh more by half the count."""
     weights, references = tiny_weights(), smooth_references()
-    mean, paper = (balanced(weights, references, base(192, **changes), 0.5).terms["style"].weight
-                   for changes in ({}, {"terms.content.normalization": "paper"}))
-    assert paper / mean == pytest.approx(96 * 96 * 8 / 2, rel=0.1)
+
+    def style_weight(**changes):
+        recipe = base(96, **changes)
+        balance = measure_balance(weights, references, recipe, size=32)  # a third of the recipe's own
+        return with_strength(recipe, balance, 0.5).terms["style"].weight
+
+    mean, paper = style_weight(), style_weight(**{"terms.content.normalization": "paper"})
+    assert paper / mean == pytest.approx(48 * 48 * 8 / 2, rel=0.1)
 
 
 def test_only_style_weights_change():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tiny import fast_to_compile, write_inputs
+from tiny import DEEP, fast_to_compile, write_inputs
 
 from jaxstyle.backbones import VGG
 from jaxstyle.backbones.perceptual import random_weights
@@ -19,7 +19,6 @@ from jaxstyle.weights.store import write_weights
 FOLDER = Path(__file__).parent.parent / "experiments"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py")
                if path.stem != "runner" and not path.stem.startswith(("video_", "fast_")))
-DEEP = VGG(blocks=((4,), (4,), (4,), (4, 4), (4,)), border="reflect")
 JOHNSON = VGG(blocks=((4, 4), (4, 4), (4, 4, 4), (4, 4, 4)), border="reflect")
 
 

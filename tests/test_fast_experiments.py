@@ -1,4 +1,7 @@
-"""Every experiment on fast networks trains, measures and writes its table: ten steps of a tiny network."""
+"""Every experiment on fast networks trains, measures and writes its table: three steps of a tiny network.
+
+Copying photos, which takes a program of its own, begins with ten steps (see `test_fast_train`).
+"""
 
 import json
 import runpy
@@ -9,8 +12,9 @@ import numpy as np
 import pytest
 from fast_tiny import picture, write_photos
 from PIL import Image
-from tiny import fast_to_compile
+from tiny import DEEP, fast_to_compile
 
+from jaxstyle.backbones.perceptual import random_weights
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.files import save
 from jaxstyle.weights.store import write_weights
@@ -32,15 +36,15 @@ def test_all_are_tried():
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_experiment(name, tmp_path, monkeypatch, network, compiled_programs, capsys):
-    write_weights(tmp_path / "tiny.safetensors", network, "vgg19")
+def test_experiment(name, tmp_path, monkeypatch, compiled_programs, capsys):
+    write_weights(tmp_path / "tiny.safetensors", random_weights(network=DEEP), "vgg19")
     save(tmp_path / "painting.png", picture(50))
     monkeypatch.setenv("JAXSTYLE_CACHE", str(compiled_programs))
     monkeypatch.syspath_prepend(str(HOME))
     monkeypatch.setattr(sys, "argv", [
         name, "--style", str(tmp_path / "painting.png"),
         "--photos", str(write_photos(tmp_path / "photos", 40)),
-        "-o", str(tmp_path / "out"), "--weights", str(tmp_path / "tiny.safetensors"), "--steps", "10",
+        "-o", str(tmp_path / "out"), "--weights", str(tmp_path / "tiny.safetensors"), "--steps", "3",
         "--crop", "32", "--width", "2", "--depth", "1"])
     with fast_to_compile(), pytest.raises(SystemExit) as ended:
         runpy.run_path(str(HOME / f"{name}.py"), run_name="__main__")

@@ -61,3 +61,19 @@ def test_lanes_on_several_devices_are_those_of_one(tmp_path, monkeypatch, capfd)
                                       np.asarray(Image.open(one / "image.png")))
     assert main(command(inputs, tmp_path / "none", "--host-devices", "99")) == 2
     assert "99 devices were asked for, but JAX already runs" in capfd.readouterr().err.replace("\n", " ")
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="chooses processors as Linux does")
+def test_scipys_solver_runs_on_a_single_processor(tmp_path):
+    made = write_inputs(tmp_path)
+    program = ("import os, sys; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
+               "from jaxstyle.cli.main import main; sys.exit(main(sys.argv[1:]))")
+    call = ["stylize", made["photo"], made["painting"], "--weights", made["weights"], "--recipe",
+            "gatys-scipy", "--terms.content.layers", "relu2_1", "--terms.style.layers", "relu1_1",
+            "--terms.style.layer_weights", "1", "--size", "256", "--steps", "2", "-o",
+            str(tmp_path / "out.png")]
+    run = subprocess.run([sys.executable, "-c", program, *call], capture_output=True, text=True, timeout=60,
+                         env={**os.environ, "JAXSTYLE_CACHE": str(tmp_path), "JAXSTYLE_OPS": "reference"},
+                         check=False)
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "out.png").is_file()

@@ -54,7 +54,7 @@ print(json.dumps({
 
 def test_eight_devices_equal_one_in_float64():
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAXSTYLE_OPS": "fast",
-                   "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+                   "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8"}
     run = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True,
                          text=True, timeout=600, check=False)
     assert run.returncode == 0, run.stderr

@@ -331,7 +331,7 @@ def test_ten_kills_end_in_the_same_results(inputs, tmp_path):
     for i in range(3):
         one, two = (tmp_path / name / "lanes" / f"{i:04d}" for name in ("whole", "killed"))
         assert totals(one) == totals(two)
-        for name in ("image.png", "step-00007.png"):
+        for name in ("image.png", "step-00004.png"):
             np.testing.assert_array_equal(np.asarray(Image.open(one / name)),
                                           np.asarray(Image.open(two / name)))
 

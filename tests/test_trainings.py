@@ -3,19 +3,24 @@
 import itertools
 import json
 
+import jax
 import numpy as np
 import pytest
 from fast_tiny import RECIPE, picture, write_photos
-from tiny import fast_to_compile, tiny_weights
+from tiny import fast_to_compile, in_float64, tiny_weights
 
 from jaxstyle.cli.main import main
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.fast.model import read_model
+from jaxstyle.fast.training.loop import make_task, train_iter
+from jaxstyle.fast.training.train import first_state
 from jaxstyle.images.files import save
-from jaxstyle.pytrees import get
+from jaxstyle.pytrees import get, replace, stack, unstack
 from jaxstyle.report.data import read_sweep
 from jaxstyle.sweeps.trainings import Ingredients, equal_structures, run_trainings, training_lanes
 from jaxstyle.weights.store import write_weights
+
+BRIEF = replace(RECIPE, {"steps": 20})
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -53,40 +58,66 @@ def test_lanes_are_crossings_and_share_programs_by_structure():
         training_lanes(RECIPE, ["seed=1", "seed=2"])
 
 
-def test_a_lane_is_the_training_alone_and_the_report_shows_it(tmp_path, given):
-    lanes = training_lanes(RECIPE, ["terms.style.weight=5,50"])
-    reports = list(run_trainings(tmp_path / "runs", lanes, given))
-    assert [report.report.step for report in reports] == [10, 20, 30, 40]
-    found = read_sweep(tmp_path / "runs")
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, given):
+    """Two trainings that nothing interrupted, their reports, and what they were."""
+    lanes = training_lanes(BRIEF, ["terms.style.weight=5,50"])
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, list(run_trainings(folder, lanes, given)), lanes
+
+
+def test_the_report_shows_each_lane_as_the_training_alone(tmp_path, given, whole):
+    folder, reports, lanes = whole
+    assert [report.report.step for report in reports] == [10, 20]
+    found = read_sweep(folder)
     assert [lane.status for lane in found.lanes] == ["finished", "finished"]
-    assert all(lane.image is not None and len(lane.metrics) == 4 for lane in found.lanes)
+    assert all(lane.image is not None and len(lane.metrics) == 2 for lane in found.lanes)
     assert all(0 < lane.distance("style") < 2 for lane in found.lanes)
-    alone = run_trainings(tmp_path / "alone", lanes[1:], given)
-    assert len(list(alone)) == 4
-    one, other = (read_model(tmp_path / place) for place in ("runs/lanes/0001", "alone/lanes/0000"))
-    np.testing.assert_allclose(one.params["r1a"]["kernel"], other.params["r1a"]["kernel"], atol=2e-4)
-    held = one.card.losses["held_out"]["total"]
-    assert held == pytest.approx(other.card.losses["held_out"]["total"], rel=1e-3)
-    assert read_model(tmp_path / "runs/lanes/0000").card.losses != one.card.losses
+    early, _ = (report.report.losses for report in run_trainings(tmp_path, lanes[1:], given))
+    for name, values in reports[0].report.losses.items():
+        assert values[1] == pytest.approx(early[name][0], rel=1e-4), name
+    first, second, alone = (read_model(place).card.losses["held_out"]["total"] for place in (
+        folder / "lanes/0000", folder / "lanes/0001", tmp_path / "lanes/0000"))
+    assert second == pytest.approx(alone, rel=0.05) and first < 0.5 * second
 
 
-def test_stopping_and_going_on_changes_no_bit(tmp_path, given):
-    lanes = training_lanes(RECIPE, ["seed=0,1"])
-    list(run_trainings(tmp_path / "whole", lanes, given))
-    for _ in range(2):
-        assert len(list(run_trainings(tmp_path / "parts", lanes, given, stop_after(15)))) == 2
-    assert not list((tmp_path / "parts" / "lanes").glob("*/card.json"))
-    list(run_trainings(tmp_path / "parts", lanes, given))
+def test_a_lane_is_the_training_alone(x64):
+    """In double precision: a gradient that is rounding alone, such as that of an offset which the next norm
+    takes out again, makes Adam take whole steps, and after some twenty the roundings of float32 are seen."""
+    recipes = [lane.recipe for lane in training_lanes(BRIEF, ["terms.style.weight=5,50"])]
+    task = make_task(RECIPE, in_float64(tiny_weights()), [picture(seed).astype(float) for seed in (50, 51)])
+    photos = np.random.default_rng(0).random((3, RECIPE.batch, 16, 16, 3))
+
+    def trained(recipe, state):
+        wide = jax.tree.map(lambda leaf: leaf.astype(float) if leaf.dtype == np.float32 else leaf, state)
+        *_, last = train_iter(recipe, task, wide, itertools.cycle(photos))
+        return last
+
+    both = trained(stack(recipes), stack([first_state(recipe, task) for recipe in recipes]))
+    lane, alone = unstack(both.state, 1), trained(recipes[1], first_state(recipes[1], task))
+    for (path, one), (_, other) in zip(*map(jax.tree.leaves_with_path, (lane.params, alone.state.params))):
+        assert one.dtype == float
+        assert np.abs(one - other).max() < (1e-6 if "offset" in str(path) else 1e-10), path
+    for name, value in alone.losses.items():
+        assert both.losses[name][1] == pytest.approx(value, rel=1e-9)
+
+
+def test_stopping_and_going_on_changes_no_bit(tmp_path, given, whole):
+    folder, _, lanes = whole
+    for reports in (1, 2):
+        assert len(list(run_trainings(tmp_path, lanes, given, stop_after(7)))) == reports
+    assert not list((tmp_path / "lanes").glob("*/card.json"))
+    list(run_trainings(tmp_path, lanes, given))
     for lane in ("0000", "0001"):
-        whole, parts = (read_model(tmp_path / name / "lanes" / lane) for name in ("whole", "parts"))
-        for layer, values in whole.params.items():
+        one, other = (read_model(home / "lanes" / lane) for home in (folder, tmp_path))
+        for layer, values in one.params.items():
             for name, value in values.items():
-                np.testing.assert_array_equal(value, parts.params[layer][name])
-    assert list(run_trainings(tmp_path / "parts", lanes, given)) == []
+                np.testing.assert_array_equal(value, other.params[layer][name])
+    assert list(run_trainings(tmp_path, lanes, given)) == []
 
 
 def test_a_lane_that_diverges_does_not_stop_the_others(tmp_path, given):
-    lanes = training_lanes(RECIPE, ["learning_rate=1e-2,1e38"])
+    lanes = training_lanes(BRIEF, ["learning_rate=1e-2,1e38"])
     notes = [each.report.note for each in run_trainings(tmp_path, lanes, given) if each.report.note]
     assert len(notes) == 5
     assert "of lanes 1 was not finite" in notes[0]

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -24,7 +25,7 @@ from jaxstyle.cli.running.arguments import ROOTS, split_overrides
 from jaxstyle.losses import Content, Patches, TotalVariation
 from jaxstyle.metrics.distances import measured
 from jaxstyle.metrics.pareto import pareto_front
-from jaxstyle.metrics.strength import Balance
+from jaxstyle.metrics.strength import Balance, measure_balance
 from jaxstyle.pytrees import get, to_json
 from jaxstyle.report.data import read_sweep
 from jaxstyle.runs.manifest import Files, load_references, manifest
@@ -309,6 +310,8 @@ def command(inputs, output, *more):
 
 def test_command_line(inputs, tmp_path, monkeypatch, compiled_programs, capfd):
     monkeypatch.setenv("JAXSTYLE_CACHE", str(compiled_programs))
+    monkeypatch.setattr("jaxstyle.sweeps.search.candidates.measure_balance",
+                        partial(measure_balance, steps=9))
     stepwise(monkeypatch)
     call = command(inputs, tmp_path / "run", "--candidates", "8", "--steps", "6", "--save-every", "0")
     with monkeypatch.context() as patch:

@@ -17,6 +17,8 @@ from jaxstyle.solvers import ArmijoLbfgs
 from jaxstyle.weights.store import write_weights
 
 BLOCKS = ((4,), (8,))
+DEEP = VGG(blocks=((4,), (4,), (4,), (4, 4), (4,)), border="reflect")
+"""The smallest network with the layers of the usual recipes."""
 
 
 @contextmanager

@@ -125,7 +125,7 @@ def run(name: str, arguments: Sequence[str]) -> int:
         from jaxstyle.cli.console.notes import said
         from jaxstyle.cli.console.terminal import parse, terminal
         from jaxstyle.cli.running.arguments import ROOTS, setting_names, settings_help, split_overrides
-        from jaxstyle.transfer.platform import use_compilation_cache
+        from jaxstyle.transfer.platform import spare_the_only_thread, use_compilation_cache
 
         found = import_module(f"jaxstyle.cli.{module}")
     if noted:
@@ -137,6 +137,7 @@ def run(name: str, arguments: Sequence[str]) -> int:
                     () if name in WITHOUT_RECIPE else setting_names(),
                     about=settings_help() if name in PAINTING else "", config=(FlagCreatePairsOff,))
     use_compilation_cache()
+    spare_the_only_thread()
     console = terminal()
     with said(console), last_words(lambda: console.print("interrupted; nothing was written")):
         status: int = command.run(settings, console)

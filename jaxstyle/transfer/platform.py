@@ -47,6 +47,14 @@ def use_compilation_cache() -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
+def spare_the_only_thread() -> None:
+    """Where there is one processor, programs run in the thread that asks for them: the only one that JAX has
+    beside it would wait for itself where a program calls Python with large arrays, as SciPy's solver does."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if processors == 1:
+        jax.config.update("jax_cpu_enable_async_dispatch", False)
+
+
 def lacks_bfloat16(cpu_info: Path = CPU_INFO) -> bool:
     """Whether JAX computes on a processor that is known to have no (fast) products of bfloat16."""
     try:
