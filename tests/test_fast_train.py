@@ -336,7 +336,7 @@ def test_starting_from_a_model_on_the_command_line(straight, photos, tmp_path, m
 
 
 def test_the_photo_is_kept_in_the_paintings_colours(photos):
-    """A copy in the painting's colours costs nothing where `palette` is 1, and the photo itself where it is 0."""
+    """What is copied lies as far on the way to the painting's colours as `palette` says."""
     paintings = [picture(7, 32, 32) ** 3, picture(8, 24, 40)]
     photo = jnp.asarray(picture(9, 16, 16))
     for palette in (0.0, 0.5, 1.0):
