@@ -43,7 +43,7 @@ class Options:
     """Two photos at 96 pixels, 30 steps: to see that it works."""
     name: str = ""
     """Style of the model; the painting's file name if not given."""
-    style_weight: float = 6.0
+    style_weight: float = 10.0
     size: int = 256
     style_size: int = 384
     steps: int = 200
@@ -66,7 +66,9 @@ def compared(options: Options) -> list[dict]:
     weights = load_weights(options.weights or best_available()).with_network(pooling="average")
     model = prepared(read_model(find_model(options.model)))
     look = Look(blend={options.name or options.style.stem: 1.0}, regions={})
-    terms = {**RELATIVE, "style": dataclasses.replace(RELATIVE["style"], weight=options.style_weight)}
+    # The photo in the painting's colours, as trainings of the default recipe see it (`Training.palette`).
+    terms = {**RELATIVE, "content": dataclasses.replace(RELATIVE["content"], palette=1.0),
+             "style": dataclasses.replace(RELATIVE["style"], weight=options.style_weight)}
     painting = np.asarray(resize(load(options.style), options.style_size))
     loss = jax.jit(lambda weights, aims, image: objective(weights, terms, aims, image)[0])
     rows = []

@@ -19,13 +19,13 @@ from jaxstyle.losses.neighbours import (
     copies_of,
     grid_sample,
     hypercolumns,
-    matched,
     neighbour_loss,
     search_image,
     splitting_loss,
 )
 from jaxstyle.metrics.strength import Balance, with_strength
 from jaxstyle.ops.colors.palette import matched_colours
+from jaxstyle.ops.matching import matched
 from jaxstyle.references import References
 from jaxstyle.transfer.presets import DEFAULT
 

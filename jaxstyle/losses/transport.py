@@ -17,7 +17,7 @@ from jax import Array, lax
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.losses.checks import blend_weights, first_key, same_length, styles_seen
 from jaxstyle.losses.look import Features, Look
-from jaxstyle.losses.neighbours import unit
+from jaxstyle.ops.matching import unit
 from jaxstyle.pytrees import pytree, static
 from jaxstyle.references import References
 
