@@ -6,11 +6,14 @@ import os
 import signal
 from pathlib import Path
 
-# Nearly all of the suite's time is compiling; its programs run for a moment, here and in processes it starts.
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-# XLA's older way to fused loops compiles in a quarter of the time, and small programs sooner in one piece.
-os.environ["XLA_FLAGS"] = (f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false "
-                           "--xla_cpu_parallel_codegen_split_count=1").strip()
+AS_SHIPPED = bool(os.environ.get("JAXSTYLE_TEST_AS_SHIPPED"))
+"""Whether programs are compiled as users' are: `scripts/test --as-shipped`."""
+os.environ.setdefault("XLA_FLAGS", "")
+if not AS_SHIPPED:
+    # Nearly all of the suite's time is compiling; its programs run for a moment, here and in processes it starts.
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    # XLA's older way to fused loops compiles in a quarter of the time, and small programs sooner in one piece.
+    os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 # An array that is broadcast without being told to is a mistake, in processes that tests start, too.
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 
@@ -98,7 +101,7 @@ def forget_programs():
 @pytest.fixture(scope="module", autouse=True)
 def plain_in_some_files(request):
     """See `PLAIN`."""
-    if request.path.stem in PLAIN:
+    if request.path.stem in PLAIN and not AS_SHIPPED:
         with fast_to_compile():
             yield
     else:
