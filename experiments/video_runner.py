@@ -16,12 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 from rich.console import Console
+from runner import drawing
 from tyro.conf import arg
 
 from jaxstyle import JaxstyleError, load
 from jaxstyle.cli.console.terminal import marked, terminal
+from jaxstyle.fast.shelf import find_model
 from jaxstyle.metrics.distances import measured
 from jaxstyle.references import References
+from jaxstyle.sweeps.folder import INPUTS
 from jaxstyle.transfer.platform import use_compilation_cache
 from jaxstyle.video import folder as files
 from jaxstyle.video.files.pictures import beside, strip_indices, thumbnail, write_flicker, write_strip
@@ -31,21 +34,23 @@ from jaxstyle.video.recipe import VideoRecipe, named
 from jaxstyle.video.request import Request, job_from
 from jaxstyle.weights.store import best_available, load_weights
 
-RESULTS = "results.json"
+RESULTS, DRAWN_FRAMES = "results.json", 6
 
 
 @dataclass(frozen=True)
 class Setup:
     """Options of the experiments on video."""
 
-    clip: Annotated[Path, arg(metavar="CLIP")]
-    """A video, or a folder of frames (`python scripts/draw_clip.py frames DIR` draws one of known flow)."""
-    style: Annotated[Path, arg(metavar="PAINTING")]
-    """The painting."""
-    output: Annotated[Path, arg(aliases=("-o",), metavar="DIR")]
+    clip: Annotated[Path | None, arg(metavar="CLIP")] = None
+    """A video, or a folder of frames; the first frames that `scripts/draw_clip.py` draws if not given."""
+    style: Annotated[Path | None, arg(metavar="PAINTING")] = None
+    """The painting; the mosaic that `scripts/draw_mosaic.py` draws if not given."""
+    output: Annotated[Path, arg(aliases=("-o",), metavar="DIR")] = Path("runs/video")
     """Folder for results and report; the experiments may share one, and then the report has them all."""
-    model: Annotated[Path | None, arg(metavar="MODEL")] = None
-    """A fast network of this painting."""
+    model: Annotated[str | None, arg(metavar="MODEL")] = None
+    """A fast network of this painting; that of the package if no painting is given."""
+    blend: Annotated[str, arg(metavar="STYLE=SHARE")] = ""
+    """Which of the model's styles is this painting."""
     flow: Annotated[Path | None, arg(metavar="DIR")] = None
     """Folder of .flo files; estimated if not given."""
     size: Annotated[int, arg(metavar="PIXELS")] = 256
@@ -66,12 +71,26 @@ class Setup:
             raise JaxstyleError("this experiment takes a fast network: --model MODEL")
         request = Request(source=self.clip, output=self.output, recipe=chosen,
                     styles=() if chosen is None else (str(self.style),),
-                    model=str(self.model) if chosen is None else None,
+                    model=self.model if chosen is None else None,
+                    blend=self.blend if chosen is None else "",
                     weights=None if chosen is None else self.weights or best_available(),
                     size=min(self.size, 64) if self.quick else self.size,
                     end=None if self.seconds is None else str(Fraction(str(self.seconds))),
                     flow=None if self.flow is None else str(self.flow))
         return replace(request, **changes)
+
+
+def with_demo(setup: Setup) -> Setup:
+    """The setup with a clip and a painting that are drawn, and the package's network, if none are given."""
+    folder = setup.output / INPUTS
+    if setup.clip is None:
+        drawing("draw_clip")["frames"](folder / "clip", DRAWN_FRAMES)
+        setup = replace(setup, clip=folder / "clip")
+    if setup.style is None:
+        drawing("draw_mosaic")["paint"](512, 3).save(folder / "mosaic.png")
+        own = {"model": str(find_model("paintings")), "blend": "mosaic=1"} if setup.model is None else {}
+        setup = replace(setup, style=folder / "mosaic.png", **own)
+    return setup
 
 
 def quick(recipe: VideoRecipe) -> VideoRecipe:
@@ -153,7 +172,8 @@ def main(about: str | None, variants: Callable[[Setup], Mapping[str, Request]],
         setup = tyro.cli(Setup, description=about or "", args=arguments,
                          config=(tyro.conf.FlagCreatePairsOff,))
         use_compilation_cache()
-        setup.output.mkdir(parents=True, exist_ok=True)
+        (setup.output / INPUTS).mkdir(parents=True, exist_ok=True)
+        setup = with_demo(setup)
         path = setup.output / RESULTS
         results = json.loads(path.read_text()) if path.is_file() else {}
         for label, request in variants(setup).items():

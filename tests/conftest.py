@@ -6,14 +6,13 @@ import os
 import signal
 from pathlib import Path
 
-AS_SHIPPED = bool(os.environ.get("JAXSTYLE_TEST_AS_SHIPPED"))
-"""Whether programs are compiled as users' are: `scripts/test --as-shipped`."""
-os.environ.setdefault("XLA_FLAGS", "")
-if not AS_SHIPPED:
-    # Nearly all of the suite's time is compiling; its programs run for a moment, here and in processes it starts.
-    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-    # XLA's older way to fused loops compiles in a quarter of the time, and small programs sooner in one piece.
-    os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+# Nearly all of the suite's time is compiling; its programs run for a moment, here and in processes it starts.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS",
+                      "0" if "JAXSTYLE_TEST_AS_SHIPPED" in os.environ else "1")
+# XLA's older way to fused loops compiles in a quarter of the time, and small programs sooner in one piece.
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + (
+    "" if "JAXSTYLE_TEST_AS_SHIPPED" in os.environ
+    else " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1")
 # An array that is broadcast without being told to is a mistake, in processes that tests start, too.
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 
@@ -30,6 +29,8 @@ from jaxstyle.references import References
 from jaxstyle.transfer.platform import spare_the_only_thread
 
 spare_the_only_thread()
+AS_SHIPPED = "JAXSTYLE_TEST_AS_SHIPPED" in os.environ
+"""Whether programs are compiled as users' are: `scripts/test --as-shipped`."""
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 # The same examples each time, and none too slow: machines that run tests are busy.
 settings.register_profile("suite", deadline=None, max_examples=40, derandomize=True)

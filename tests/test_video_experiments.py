@@ -37,7 +37,7 @@ def test_what_is_compared(name, clip):
     runner = importlib.import_module("video_runner")
     experiment = importlib.import_module(name)
     setup = runner.Setup(clip=clip / "frames", style=clip / "painting.png", output=clip / "run",
-                         model=clip / "model.safetensors", weights="deep", size=32, quick=True)
+                         model=str(clip / "model.safetensors"), weights="deep", size=32, quick=True)
     requests = experiment.variants(setup)
     assert list(requests) == LABELS[name]
     for heading in ("Source:", "Question:", f"Command: python experiments/{name}.py", "Cost:", "Look for:"):
