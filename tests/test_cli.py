@@ -178,8 +178,9 @@ def test_replaying_a_picture_without_manifest(place, capsys):
     assert "manifest" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [*([name] for name in COMMANDS), ["maps", "auto"], ["weights", "fetch"]],
-                         ids=" ".join)
+@pytest.mark.parametrize("command", [
+    *([name] for name in COMMANDS), ["maps", "auto"], ["maps", "check"],
+    *(["weights", name] for name in ("list", "fetch", "port", "verify", "normalise"))], ids=" ".join)
 def test_help_fits_the_terminal_and_says_what_happens_by_default(command, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "72")
     with pytest.raises(SystemExit) as end:

@@ -23,7 +23,7 @@ def page(boxes: str) -> str:
             lines += textwrap.wrap(content, width) if content else [""]
         else:
             name, _, text = content.partition("\t")
-            lines += entry(name, " ".join(re.sub(UNSAID, "", text).split()), width)
+            lines += entry(name.replace("{None,", "{"), " ".join(re.sub(UNSAID, "", text).split()), width)
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip() + "\n"
 
 
