@@ -175,14 +175,14 @@ def with_demo(setup: Setup) -> Setup:
 
 
 def demo_pictures(folder: Path) -> tuple[Path, tuple[Path, Path]]:
-    """The demo's photo and two paintings like the demo's, in a folder."""
+    """The demo's photo, its painting and a stained glass, in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    photo, paintings = folder / "photo.jpg", (folder / "painting.png", folder / "painting2.png")
+    photo, paintings = folder / "photo.jpg", (folder / "painting.png", folder / "mosaic.png")
     if not photo.exists():
         shutil.copy(str(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)), photo)
-    for path, seed in zip(paintings, (7, 8)):
+    for path, script, seed in zip(paintings, ("draw_painting", "draw_mosaic"), (7, 3)):
         if not path.exists():
-            drawing("draw_painting")["paint"](512, seed).save(path)
+            drawing(script)["paint"](512, seed).save(path)
     return photo, paintings
 
 
