@@ -18,7 +18,9 @@ from jaxstyle.report.page import page, page_data, write_report
 from jaxstyle.report.plots import loss_curves, part_curves
 from jaxstyle.report.sheet import contact_sheet, fitted_text, font, grid_of
 from jaxstyle.runs.manifest import FORMAT as RUN
+from jaxstyle.runs.manifest import KINDS
 from jaxstyle.sweeps.folder import FORMAT, History, lane_folder, read_json, write_json, write_result
+from jaxstyle.weights.store import sha256
 
 LOSSES = {("1", "0"): 5.0, ("1", "1"): 4.0, ("10", "0"): 9.0, ("10", "1"): 8.0, ("100", "0"): 30.0}
 
@@ -141,6 +143,22 @@ def test_page_is_one_file(tmp_path):
     assert data["lanes"][0]["image"]["full"].startswith("data:image/jpeg;base64,")
     assert data["lanes"][0]["curve"]["total"][-1] == 5.0
     assert [lane["name"] for lane in data["lanes"]][2] == "weight 10, seed 0"
+
+
+def test_every_kind_of_input_is_shown(tmp_path):
+    folder = made_sweep(tmp_path / "run")
+    path = next(lane_folder(folder, 0).glob("*.json"))
+    record, named = read_json(path), {}
+    for i, key in enumerate(KINDS.values()):
+        file = lane_folder(folder, 0) / f"{i}.png"
+        save(file, np.full((4, 4, 3), i / 10, np.float32))
+        named[key] = {"path": file.name, "sha256": sha256(file)}
+    many = {"styles", "style_maps", "regions", "style_regions"}
+    record["references"] = {key: [entry] if key in many else entry for key, entry in named.items()}
+    write_json(path, record)
+    shown = page_data(read_sweep(folder), embed=True)["references"]
+    assert sorted(each["name"] for each in shown) == [f"{i}.png" for i in range(len(KINDS))]
+    assert len({each["kind"] for each in shown}) == len(KINDS)
 
 
 def test_plots_show_every_lane(tmp_path):

@@ -25,7 +25,10 @@ from jaxstyle.sweeps.folder import file_hash, lane_folder
 PAGE, SHEET, CURVES, SCATTER = "report.html", "contact-sheet.png", "loss-curves.png", "distances.png"
 PARTS = "loss-parts.png"
 NAMES = {"photo": "photo", "style": "painting", "start": "start", "map": "map of the photo",
-         "map of the style": "map of the painting"}
+         "map of the style": "map of the painting", "region": "region",
+         "part of the style": "part of the painting", "content mask": "content mask",
+         "strength mask": "strength mask"}
+"""What reports call each of `runs.manifest.KINDS`, in their order."""
 THUMBNAIL, CURVE_POINTS, EMBED_BYTES = 320, 240, 60_000_000
 
 

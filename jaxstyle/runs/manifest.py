@@ -28,6 +28,10 @@ FORMAT = "jaxstyle-run-2"
 """Version 1 named inputs by their whole path on the maker's machine; it is still read."""
 NEAR = 5
 """Folders up from a result to where its inputs are still said to lie beside it."""
+KINDS = {"photo": "content", "style": "styles", "start": "start", "map": "content_map",
+         "map of the style": "style_maps", "region": "regions", "part of the style": "style_regions",
+         "content mask": "content_mask", "strength mask": "strength_mask"}
+"""What a reference file is, and where a manifest lists it."""
 
 
 @pytree
@@ -182,12 +186,9 @@ def fingerprint(record: Mapping[str, Any]) -> str:
 
 
 def recorded_entries(references: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
-    """Every reference file of a manifest: what it is and {"path", "sha256"}."""
-    kinds = {"photo": "content", "style": "styles", "start": "start", "map": "content_map",
-             "map of the style": "style_maps", "region": "regions", "part of the style": "style_regions",
-             "content mask": "content_mask", "strength mask": "strength_mask"}
+    """Every reference file of a manifest: what it is, of `KINDS`, and {"path", "sha256"}."""
     found = []
-    for kind, key in kinds.items():
+    for kind, key in KINDS.items():
         entries = references.get(key) or []
         found += [(kind, entry) for entry in (entries if isinstance(entries, list) else [entries]) if entry]
     return found
