@@ -1,4 +1,4 @@
-"""Fewer patches to choose from: the painting cut to a half, a third and a quarter of its sides.
+"""Fewer patches to choose from: the painting cut to two thirds, a half and a third of its sides.
 
 Source: course report on semantic style transfer ("too few patches" in the painting repeat visibly); Li &
 Wand 2016, which adds rotated and scaled copies for more of them.
@@ -12,21 +12,25 @@ picture; copies of the smallest piece, turned and scaled, bring it down a little
 
 from runner import Setup, run
 
+from jaxstyle.pytrees import replace
 from jaxstyle.transfer.presets import PATCHES
 
-LEAST = 32  # pixels of a painting that relu4_1 still has patches of
+LEAST = 32  # pixels of a piece that relu4_1 still has patches of, scaled down, too
 
 
 def lanes(setup: Setup):
-    painting, size = setup.painting(), setup.recipe(200, PATCHES).stages[-1].size
+    painting, stage = setup.painting(), setup.recipe(200, PATCHES).stages[-1]
+    steps = setup.recipe(200, PATCHES).total_steps
     found = []
-    for part, copies in ((1, {}), (2, {}), (3, {}), (4, {}), (4, {"rotations": 1, "scales": 1})):
-        height, width = (max(16, side // part) for side in painting.shape[:2])
+    for part, copies in ((1.0, {}), (1.5, {}), (2.0, {}), (3.0, {}), (3.0, {"rotations": 1, "scales": 1})):
+        height, width = (max(16, round(side / part)) for side in painting.shape[:2])
         top, left = ((whole - piece) // 2 for whole, piece in zip(painting.shape, (height, width)))
-        files = setup.derived(f"part-{part}", painting[top : top + height, left : left + width])
+        files = setup.derived(f"part-{part:g}", painting[top : top + height, left : left + width])
         settings = {f"terms__style__{name}": value for name, value in copies.items()}
-        recipe = setup.recipe(200, PATCHES, style_scale=max(1 / part, LEAST / size), **settings)
-        labels = {"painting": f"1/{part} of its sides", "copies": "9" if copies else "1"}
+        # One stage: in a smaller one the smallest piece would have no patch at all.
+        recipe = setup.recipe(200, PATCHES, style_scale=max(1 / part, LEAST / stage.size),
+                              stages=(replace(stage, {"steps": steps}),), **settings)
+        labels = {"painting": f"1/{part:g} of its sides", "copies": "9" if copies else "1"}
         found.append(setup.lane(labels, recipe, files))
     return found
 

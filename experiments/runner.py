@@ -34,7 +34,7 @@ from jaxstyle.transfer.presets.translation import translated
 from jaxstyle.transfer.recipe import Recipe
 from jaxstyle.weights.store import best_available, load_weights
 
-QUICK_SIZE, QUICK_STEPS, QUICK_NOISE = 96, 60, 0.3
+SIZE, QUICK_SIZE, QUICK_STEPS, QUICK_NOISE = 256, 96, 60, 0.3
 LOG_SECONDS = 10.0
 # The outline of the demo's sitter, in shares of width and height.
 SITTER = ((0, 1), (0.04, 0.78), (0.1, 0.66), (0.25, 0.59), (0.38, 0.53), (0.33, 0.45), (0.3, 0.34),
@@ -57,9 +57,9 @@ class Setup:
     style_map: Annotated[Path | None, arg(metavar="MAP")] = None
     """What is where in the painting."""
     quick: bool = False
-    """96 pixels and 60 steps, from the photo under some noise, to see that it works; too short to judge."""
-    size: Annotated[int, arg(metavar="PIXELS")] = 256
-    """Longer side of the results."""
+    """60 steps at 96 pixels, from the photo under some noise, to see that it works; too short to judge."""
+    size: Annotated[int | None, arg(metavar="PIXELS")] = None
+    """Longer side of the results; if not given 256, or 96 in a quick run."""
     steps: Annotated[int | None, arg(metavar="N")] = None
     """Steps of each lane; the experiment's own number if not given."""
     weights: Annotated[str | None, arg(metavar="NAME")] = None
@@ -72,11 +72,15 @@ class Setup:
     def recipe(self, steps: int = 300, base: Recipe = recipes.GATYS_2015, **changes: Any) -> Recipe:
         """A recipe at the size and steps asked for; `terms__style__weight=…` sets terms.style.weight."""
         count = QUICK_STEPS if self.quick else steps
-        sized = recipes.with_size(base, min(self.size, QUICK_SIZE) if self.quick else self.size)
+        sized = recipes.with_size(base, self.pixels())
         if self.quick and base.start.noise == 1 and not changes.keys() & {"start", "start__noise"}:
             changes["start__noise"] = QUICK_NOISE  # from noise alone, so few steps show noise
         settings = {name.replace("__", "."): value for name, value in changes.items()}
         return replace(recipes.with_steps(sized, self.steps or count), settings)
+
+    def pixels(self) -> int:
+        """Longer side of the results."""
+        return self.size or (QUICK_SIZE if self.quick else SIZE)
 
     def lane(self, labels: Mapping[str, str], recipe: Recipe, files: Files | None = None,
              weights: str | None = None, keep_solver: bool = False) -> Lane:

@@ -16,8 +16,8 @@ from jaxstyle.transfer.presets import DEFAULT, with_size, with_strokes
 
 def lanes(setup: Setup):
     recipe = setup.recipe(200, DEFAULT)
-    own = recipe.stages[-1].size
-    sizes = [max(24, own // 4), max(28, own // 2), own]  # relu5_1 needs 16 pixels of the shorter side
+    largest = setup.pixels() * (2 if setup.quick else 1)  # a quarter of a quick run's size shows nothing
+    sizes = [max(24, largest // 4), max(28, largest // 2), largest]  # relu5_1 needs 16 of the shorter side
     small = with_size(recipe, sizes[0])
     ways = {"as the recipe": lambda size: with_size(recipe, size),
             "strokes with the picture": lambda size: with_strokes(small, size, "picture")}

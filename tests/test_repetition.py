@@ -17,19 +17,18 @@ from jaxstyle.transfer.recipe import Stage
 
 def as_a_loop(features, styles, size):
     """Every patch beside every patch, in double precision."""
-    used, there, patches = set(), 0, 0
+    used, patches = set(), 0
     def cut(x):
         rows, columns = x.shape[0] - size + 1, x.shape[1] - size + 1
         return [x[i : i + size, j : j + size].ravel() for i in range(rows) for j in range(columns)]
 
     pool = [(number, k, patch / np.linalg.norm(patch)) for number, style in enumerate(styles)
             for k, patch in enumerate(cut(np.asarray(style, np.float64)))]
-    there = len(pool)
     for patch in cut(np.asarray(features, np.float64)):
         number, k, _ = max(pool, key=lambda each: patch @ each[2])
         used.add((number, k))
         patches += 1
-    return 1 - len(used) / min(patches, there)
+    return 1 - len(used) / patches
 
 
 @pytest.mark.parametrize("shapes", [((7, 9), (8, 6)), ((9, 8), (4, 5), (5, 4)), ((4, 4), (9, 9))])
@@ -49,6 +48,11 @@ def test_the_painting_itself_and_one_patch_everywhere():
     assert patch_repetition(flat, [style]) > 0.97
     twice = jnp.concatenate([style[:6], style[:6]])
     assert 0.25 < patch_repetition(twice, [style]) < 0.75
+
+
+def test_a_piece_of_the_painting_is_used_more_often_than_the_whole():
+    style = jnp.asarray(np.random.default_rng(1).normal(size=(10, 12, 6)).astype("f"))
+    assert patch_repetition(style, [style[:5, :6]]) >= 1 - 12 / 80  # it has 12 patches for 80
 
 
 def test_runs_with_patches_have_it_and_others_do_not():

@@ -88,6 +88,15 @@ def test_contact_sheet_is_the_grid_of_the_axes(tmp_path):
         assert (round((i + 1) / 8 * 255),) * 3 in greys
 
 
+def test_a_lane_without_a_label_has_its_place(tmp_path):
+    plan = read_json(made_sweep(tmp_path / "run") / "manifest.json")
+    del plan["lanes"][2]["labels"]["seed"]
+    write_json(tmp_path / "run" / "manifest.json", plan)
+    sweep = read_sweep(tmp_path / "run")
+    assert sweep.plan["axes"][1]["values"] == ["0", "1", ""] and sweep.lanes[2].labels["seed"] == ""
+    assert len(grid_of(sweep).cells) == 6
+
+
 def test_lanes_that_cross_few_axes_stand_in_rows(tmp_path):
     """A search varies two things at once: in a grid nearly every cell would be empty."""
     folder = made_sweep(tmp_path / "run")

@@ -19,26 +19,23 @@ from jaxstyle.transfer.recipe import Recipe
 
 
 def patch_repetition(features: Array, styles: Sequence[Array], size: int = 3) -> Array:
-    """1 − (different style patches used) / (as many as could be), a scalar from 0 to 1 (ours).
+    """1 − (different style patches used) / (patches of the image), a scalar from 0 to 1 (ours).
 
     Every patch of the image `[h, w, C]` uses the one of all styles `[hs, ws, C]` of the greatest normalised
-    correlation (Li & Wand 2016, equation 3). 0: no style patch is used twice, or none is left unused; 0.5:
-    half as many as could be are used; near 1: the same few everywhere. As many as could be is the number of
-    the image's patches, or of the styles' where those are fewer.
+    correlation (Li & Wand 2016, equation 3). 0: no style patch is used twice; 0.5: each is used twice, on the
+    mean; near 1: the same few everywhere. Styles with fewer patches than the image cannot reach 0.
 
     Raises:
       JaxstyleError: an image or style smaller than a patch.
     """
     found = [ops.nearest_patches(features, style, size) for style in styles]
     best = jnp.argmax(jnp.stack([score for _, score in found]), axis=0)
-    used, there = jnp.zeros((), jnp.int32), 0
+    used = jnp.zeros((), jnp.int32)
     for number, (style, (index, _)) in enumerate(zip(styles, found)):
         patches = (style.shape[0] - size + 1) * (style.shape[1] - size + 1)
         mine = jnp.where(best == number, index, patches)  # an index outside counts nowhere
         used = used + jnp.sum(jnp.zeros(patches, bool).at[mine.ravel()].set(True, mode="drop"))
-        there += patches
-    could = min(best.size, there)
-    return (could - used) / could
+    return (best.size - used) / best.size
 
 
 @partial(jax.jit, static_argnames=("layers", "size"))

@@ -149,11 +149,10 @@ def read_sweep(directory: Path) -> SweepRecord:
     plan = read_plan(directory)
     if plan is None:
         raise JaxstyleError(f"{directory}: holds no sweep (no {MANIFEST} of the format {FORMAT})")
-    axes = axes_of([entry["labels"] for entry in plan["lanes"]])
-    names = [axis["name"] for axis in axes]
-    lanes = [read_lane(lane_folder(directory, i), i, {name: entry["labels"].get(name, "") for name in names})
-             for i, entry in enumerate(plan["lanes"])]
-    return SweepRecord(directory, {**plan, "axes": axes}, lanes)
+    names = dict.fromkeys(name for entry in plan["lanes"] for name in entry["labels"])
+    labels = [{name: entry["labels"].get(name, "") for name in names} for entry in plan["lanes"]]
+    lanes = [read_lane(lane_folder(directory, i), i, each) for i, each in enumerate(labels)]
+    return SweepRecord(directory, {**plan, "axes": axes_of(labels)}, lanes)
 
 
 def read_lane(folder: Path, index: int, labels: Mapping[str, str]) -> LaneRecord:
