@@ -7,7 +7,8 @@ Command: python experiments/repetition.py --content PHOTO --style PAINTING -o ru
 Cost: 5 lanes, a program for each size of the painting and one for copies.
 Look for: "style patches used again" in the report (0: every patch once, as in the painting itself; near 1:
 one patch everywhere) rises as the painting shrinks, and the same stroke or spot comes back all over the
-picture; copies of the smallest piece, turned and scaled, bring it down a little.
+picture. Copies of the smallest piece, turned and scaled, vary the strokes; the number, which asks for upright
+patches, does not see them.
 """
 
 from runner import Setup, run
@@ -30,7 +31,7 @@ def lanes(setup: Setup):
         # One stage: in a smaller one the smallest piece would have no patch at all.
         recipe = setup.recipe(200, PATCHES, style_scale=max(1 / part, LEAST / stage.size),
                               stages=(replace(stage, {"steps": steps}),), **settings)
-        labels = {"painting": f"1/{part:g} of its sides", "copies": "9" if copies else "1"}
+        labels = {"painting": f"{100 / part:.0f} % of its sides", "copies": "9" if copies else "1"}
         found.append(setup.lane(labels, recipe, files))
     return found
 

@@ -71,7 +71,7 @@ class Setup:
             raise JaxstyleError("this experiment takes a fast network: --model MODEL")
         request = Request(source=self.clip, output=self.output, recipe=chosen,
                     styles=() if chosen is None else (str(self.style),),
-                    model=self.model if chosen is None else None,
+                    model=None if chosen or not self.model else str(find_model(self.model)),
                     blend=self.blend if chosen is None else "",
                     weights=None if chosen is None else self.weights or best_available(),
                     size=min(self.size, 64) if self.quick else self.size,

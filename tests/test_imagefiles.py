@@ -9,6 +9,7 @@ from PIL import Image
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images import files as images
+from jaxstyle.images.folder import pictures_in
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (13, 10, 3), dtype=np.uint8)
@@ -54,6 +55,11 @@ LOSSLESS = [
     ("tif", {"compression": "tiff_deflate"}),
     ("webp", {"lossless": True, "exact": True}),
 ]
+
+
+def test_frames_in_ppm(tmp_path):
+    check(saved(tmp_path, Image.fromarray(RGB), "frame.ppm"), unit(RGB))
+    assert pictures_in(tmp_path) == [tmp_path / "frame.ppm"]
 
 
 @pytest.mark.parametrize("suffix, options", LOSSLESS)

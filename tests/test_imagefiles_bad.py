@@ -43,7 +43,7 @@ def test_what_is_no_picture(tmp_path):
     refused(tmp_path, "is a folder")
     refused(write(tmp_path, b""), "is empty")
     for data in (b"x", b"hello, this is text " * 50, b"GIF89a" + bytes(99), bytes(1000)):
-        refused(write(tmp_path, data), "is not a JPEG, PNG, WebP or TIFF")
+        refused(write(tmp_path, data), "is not a JPEG, PNG, WebP, TIFF or PPM")
     os.mkfifo(tmp_path / "pipe.png")
     refused(tmp_path / "pipe.png", "is not a regular file")
     refused(tmp_path / ("x" * 300), "cannot be reached")

@@ -19,7 +19,7 @@ from jaxstyle.errors import JaxstyleError
 from jaxstyle.fast.model import Model, shares, style_index
 from jaxstyle.fast.network import StyleNetwork, stylized
 from jaxstyle.fast.tiles import bytes_for, rows_within, stylized_in_bands
-from jaxstyle.images.folder import FORMATS
+from jaxstyle.images.folder import READ
 from jaxstyle.ops.colors.spaces import with_colours_of
 from jaxstyle.ops.resize import resize_to
 
@@ -124,15 +124,15 @@ def pictures(given: Sequence[str]) -> list[Path]:
     for text in given:
         path = Path(text)
         if path.is_dir():
-            files = sorted(file for file in path.iterdir() if file.suffix.lower() in FORMATS)
+            files = sorted(file for file in path.iterdir() if file.suffix.lower() in READ)
         elif any(sign in text for sign in "*?["):
             root = Path(path.anchor) if path.is_absolute() else Path()
             pattern = str(path.relative_to(root)) if path.is_absolute() else text
-            files = sorted(file for file in root.glob(pattern) if file.suffix.lower() in FORMATS)
+            files = sorted(file for file in root.glob(pattern) if file.suffix.lower() in READ)
         else:
             files = [path]
         if not files:
-            raise JaxstyleError(f"{text}: holds no pictures ({', '.join(FORMATS)})")
+            raise JaxstyleError(f"{text}: holds no pictures ({', '.join(READ)})")
         found.update(dict.fromkeys(files))
     return list(found)
 

@@ -23,7 +23,7 @@ from jaxstyle.errors import JaxstyleError
 # Where Pillow itself refuses (twice its MAX_IMAGE_PIXELS). An A2 scan at 600 dpi has 139 million.
 MAX_PIXELS = 178_956_970
 
-_MAGIC = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG"}
+_MAGIC = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"P6": "PPM"}
 _MAGIC |= {magic: "TIFF" for magic in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")}
 
 _SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
@@ -164,7 +164,7 @@ def _kind(path: str | os.PathLike[str], head: bytes) -> str:
         if head.startswith(magic):
             return kind
     raise JaxstyleError(
-        f"{path}: is not a JPEG, PNG, WebP or TIFF picture; convert it to one of these"
+        f"{path}: is not a JPEG, PNG, WebP, TIFF or PPM picture; convert it to one of these"
     )
 
 

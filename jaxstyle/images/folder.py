@@ -10,10 +10,13 @@ from jaxstyle.errors import JaxstyleError
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
 """Suffixes of the picture files that are read and written, with Pillow's names of their formats."""
 
+READ = (*FORMATS, ".ppm")
+"""Suffixes of those that are read; frames of research on optical flow are often PPM."""
+
 
 def is_picture(path: Path) -> bool:
     """Whether a file's name ends like that of a picture."""
-    return path.suffix.lower() in FORMATS
+    return path.suffix.lower() in READ
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -26,7 +29,7 @@ def pictures_in(folder: Path) -> list[Path]:
         raise JaxstyleError(f"{folder}: no such folder of pictures")
     found = sorted(path for path in folder.iterdir() if is_picture(path))
     if not found:
-        raise JaxstyleError(f"{folder}: there are no pictures in this folder ({', '.join(FORMATS)})")
+        raise JaxstyleError(f"{folder}: there are no pictures in this folder ({', '.join(READ)})")
     return found
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.files import load
-from jaxstyle.images.folder import FORMATS
+from jaxstyle.images.folder import READ
 
 # Every so many files one is held out, and never more than MOST_HELD_OUT.
 HELD_OUT_EVERY, MOST_HELD_OUT = 16, 16
@@ -36,9 +36,9 @@ def photo_files(folder: str | os.PathLike[str]) -> tuple[Path, ...]:
     if not root.is_dir():
         raise JaxstyleError(f"{folder}: is no folder; photos to train on are given as one folder")
     files = tuple(sorted(path for path in root.rglob("*")
-                         if path.suffix.lower() in FORMATS and path.is_file()))
+                         if path.suffix.lower() in READ and path.is_file()))
     if not files:
-        raise JaxstyleError(f"{folder}: holds no pictures ({', '.join(FORMATS)})")
+        raise JaxstyleError(f"{folder}: holds no pictures ({', '.join(READ)})")
     return files
 
 

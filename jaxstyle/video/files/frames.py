@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.files import load
-from jaxstyle.images.folder import FORMATS, is_picture
+from jaxstyle.images.folder import READ, is_picture
 from jaxstyle.video.files import decode
 
 T = TypeVar("T")
@@ -121,7 +121,7 @@ def numbered(folder: Path) -> list[tuple[int, Path]]:
             raise JaxstyleError(f"{path}: has the same number as {found[number].name}; remove one of them")
         found[number] = path
     if not found:
-        raise JaxstyleError(f"{folder}: holds no pictures ({', '.join(FORMATS)})")
+        raise JaxstyleError(f"{folder}: holds no pictures ({', '.join(READ)})")
     for before, after in pairwise(sorted(found)):
         if after != before + 1:
             raise JaxstyleError(f"{folder}: frame {before + 1} is missing (after {found[before].name} comes "
