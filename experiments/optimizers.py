@@ -7,8 +7,8 @@ Command: python experiments/optimizers.py --content PHOTO --style PAINTING -o ru
 Cost: 20 lanes in 4 programs. A step evaluates once, of L-BFGS too.
 Look for: a row is a solver, a column a learning rate: the report's comparison is a column, each at its best
 is the lane of the least loss in its row. The rate is the first step's change of a pixel in [0, 1] (root mean
-square for SGD and L-BFGS, whose own unit would depend on the scale of the loss). `jaxstyle tune PHOTO PAINTING
---recipe gatys-2015 --solver Adam -o runs/adam` searches the rate with strength and layer weights.
+square for SGD and L-BFGS, whose own unit would depend on the scale of the loss). `jaxstyle tune PHOTO
+PAINTING --recipe gatys-2015 --solver Adam -o runs/adam` searches the rate with strength and layer weights.
 Seen: vgg19-slim, 64 pixels, 60 steps (--quick), from the photo under noise, total loss from 7e11: L-BFGS
 8.1e9 to 8.8e9 whatever its first step; at their best Adam 1.5e10 (.03), Adagrad 2.3e10 (.1), SGD 2.7e10
 (.03). At .03 for all Adam is second with 1.8 times L-BFGS' loss, at .003 with 6.7 times. SGD oscillates at .1

@@ -12,7 +12,7 @@ from video_runner import Setup, run
 
 
 def variants(setup: Setup):
-    return {"fast network": setup.request(stabilise=0.0), "fast and stabilised": setup.request(stabilise=0.7)}
+    return {"fast network": setup.request(stabilise=0.0), "fast and stabilised": setup.request(stabilise=0.8)}
 
 
 if __name__ == "__main__":

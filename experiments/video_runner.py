@@ -71,7 +71,7 @@ class Setup:
             raise JaxstyleError("this experiment takes a fast network: --model MODEL")
         request = Request(source=self.clip, output=self.output, recipe=chosen,
                     styles=() if chosen is None else (str(self.style),),
-                    model=None if chosen or not self.model else str(find_model(self.model)),
+                    model=self.model if chosen is None else None,
                     blend=self.blend if chosen is None else "",
                     weights=None if chosen is None else self.weights or best_available(),
                     size=min(self.size, 64) if self.quick else self.size,
@@ -90,7 +90,7 @@ def with_demo(setup: Setup) -> Setup:
         drawing("draw_mosaic")["paint"](512, 3).save(folder / "mosaic.png")
         own = {"model": str(find_model("paintings")), "blend": "mosaic=1"} if setup.model is None else {}
         setup = replace(setup, style=folder / "mosaic.png", **own)
-    return setup
+    return setup if setup.model is None else replace(setup, model=str(find_model(setup.model)))
 
 
 def quick(recipe: VideoRecipe) -> VideoRecipe:

@@ -56,7 +56,7 @@ class Stylize:
     """
 
     content: Annotated[Path, Positional, arg(metavar="PHOTO")]
-    """The photo: JPEG, PNG, WebP, TIFF or PPM; or a folder of photos, or a quoted pattern such as 'in/*.jpg'."""
+    """The photo: JPEG, PNG, WebP, TIFF, PPM; or a folder of photos, or a quoted pattern like 'in/*.jpg'."""
     styles: Annotated[tuple[Path, ...], Positional, arg(metavar="PAINTING ...")] = ()
     """The painting; several are blended (--terms.style.blend 2,1 sets the shares)."""
     together: Annotated[Path | None, arg(metavar="FOLDER")] = None

@@ -47,7 +47,7 @@ class Video:
     """A fast network (`jaxstyle train`) instead of a painting."""
     blend: Annotated[str, arg(metavar="STYLE=SHARE,…")] = ""
     """With --model: the style, or a blend of styles, e.g. starry=2,wave=1; the first if not given."""
-    stabilise: Annotated[float, arg(metavar="0…1")] = 0.7
+    stabilise: Annotated[float, arg(metavar="0…1")] = 0.8
     """With --model: share of the moved earlier result where it can be trusted."""
     recipe: Annotated[str, arg(metavar="NAME")] = "quick"
     """quick, long-term, multi-pass, frame-by-frame, or artistic-videos (with the full VGG-19)."""

@@ -67,7 +67,7 @@ class Request:
     rate: str = "24"
     size: int | None = None
     blend: str = ""
-    stabilise: float = 0.7
+    stabilise: float = 0.8
     flow: str | None = None
     crf: int | None = None
     sound: bool = True

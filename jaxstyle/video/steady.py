@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 
 from jaxstyle.ops.warp import warp, warp_cubic
 from jaxstyle.video.flow import consistency, soften
@@ -19,6 +19,10 @@ RADIUS = 2
 LIKENESS = 0.06
 """Root mean square difference of a frame to the one before, moved onto it, at which its share has fallen to
 exp(−1/2): where colours differ more, the flow is wrong or the light has changed."""
+
+DETAIL = 2
+"""Radius in pixels of the window whose mean is not detail."""
+MOST_CONTRAST = 2.0
 
 
 @jax.jit
@@ -35,8 +39,29 @@ def steadied(image: Array, frame: Array, before: Array, result: Array, flows: tu
     unlike = jnp.square(frame - warp(before, backward)).mean(axis=-1)
     alike = jnp.exp(-unlike / (2 * LIKENESS**2))
     share = (strength * alike * soften(consistency(backward, forward), RADIUS))[..., None]
-    mixed: Array = share * jnp.clip(warp_cubic(result, backward), 0, 1) + (1 - share) * image
-    return mixed
+    mixed = share * jnp.clip(warp_cubic(result, backward), 0, 1) + (1 - share) * image
+    return with_contrast_of(mixed, image)
+
+
+def with_contrast_of(mixed: Array, image: Array) -> Array:
+    """`mixed` with the local contrast of `image`, both `[H, W, 3]` in [0, 1].
+
+    A mean of two textures is flatter than either, as it is blurred by every warp. Detail, what differs from
+    the mean of a window, is enlarged until its mean square near by is that of the image (after the
+    histogram-preserving blending of Heitz & Neyret 2018, in its simplest form), by `MOST_CONTRAST` at most.
+    """
+    low = box_mean(mixed, DETAIL)
+    detail, wanted = mixed - low, image - box_mean(image, DETAIL)
+    here, aim = (box_mean(jnp.square(x).mean(axis=-1, keepdims=True), 2 * DETAIL) for x in (detail, wanted))
+    gain = jnp.clip(jnp.sqrt(aim / jnp.maximum(here, 1e-8)), 1, MOST_CONTRAST)
+    return jnp.clip(low + gain * detail, 0, 1)
+
+
+def box_mean(x: Array, radius: int) -> Array:
+    """Mean of `[H, W, C]` over squares of 2·radius + 1 pixels a side, which are cut off at the border."""
+    sides, strides = (2 * radius + 1, 2 * radius + 1, 1), (1, 1, 1)
+    sums, counts = (lax.reduce_window(y, 0.0, lax.add, sides, strides, "SAME") for y in (x, jnp.ones_like(x)))
+    return sums / counts
 
 
 def paint_fast(
