@@ -22,6 +22,7 @@ from jaxstyle.losses import (
     GuidedGram,
     Matting,
     Neighbours,
+    Palette,
     Patches,
     Pixel,
     Range,
@@ -48,7 +49,7 @@ F = RNG.normal(size=(5, 7, 4))
 P = RNG.normal(size=(5, 7, 4))
 STYLE = RNG.normal(size=(3, 6, 4))
 LAYERS = ("a", "b")
-ELSEWHERE = {Dream, GuidedGram, Matting, Neighbours, RelaxedTransport, SelfSimilarity, Splitting}
+ELSEWHERE = {Dream, GuidedGram, Matting, Neighbours, Palette, RelaxedTransport, SelfSimilarity, Splitting}
 """Terms that look at more than the reference images; see the tests of each."""
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -212,6 +213,7 @@ def every_term():
     tv = [TotalVariation(form=f, reduction=r) for f in ("squared", "l1", "power") for r in ("mean", "sum")]
     patches = [Patches(layers=LAYERS, layer_weights=(1.0, 0.3), size=2, matching=m, normalization=n)
                for m, n in (("paper", "paper"), ("relative", "relative"), ("neural-doodle", "mean"))]
+    tv.append(TotalVariation(chroma=2.0))
     return [*content, *gram, *patches, *tv, Pixel(), Range(), Gamut(reach=0.5), Temporal()]
 
 

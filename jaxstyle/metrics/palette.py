@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxstyle.ops.colors.palette import oklab
+from jaxstyle.ops.colors.palette import directions, oklab
 
 DIRECTIONS, QUANTILES = 64, 256
 
@@ -22,14 +22,10 @@ def palette_distance(image: Any, style: Any) -> Array:
     `QUANTILES` quantiles of the projected colours (Rabin, Peyré, Delon & Bernot 2011). 0.02 is about a just
     visible shift of all colours.
     """
-    k = jnp.arange(DIRECTIONS) + 0.5
-    height, angle = 1 - k / DIRECTIONS, jnp.pi * (1 + 5**0.5) * k
-    radius = jnp.sqrt(1 - height**2)
-    directions = jnp.stack([height, radius * jnp.cos(angle), radius * jnp.sin(angle)])
     at = (jnp.arange(QUANTILES) + 0.5) / QUANTILES
 
     def quantiles(picture: Any) -> Array:
-        return jnp.quantile(oklab(jnp.asarray(picture).reshape(-1, 3)) @ directions, at, axis=0)
+        return jnp.quantile(oklab(jnp.asarray(picture).reshape(-1, 3)) @ directions(DIRECTIONS), at, axis=0)
 
     return jnp.mean(jnp.abs(quantiles(image) - quantiles(style)))
 

@@ -7,8 +7,8 @@ measured, by a few small runs with weights around the balance of gradients.
 
 A term of nearest neighbours stands between both: it paints, and keeps what stands where. Its weight is
 multiplied by the root of the others' factor, so that it fades beside the photo at 0 and beside the texture at
-1. Where the photo is kept in the painting's colours (`palette`, `Gamut`) or its flat parts count less
-(`structure`), it gets its own back below `RECOLOURED`.
+1. Where the photo is kept in the painting's colours (`palette`, `Gamut`, `Palette`) or its flat parts count
+less (`structure`), it gets its own back below `RECOLOURED`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from jax import Array, lax
 
 from jaxstyle.backbones.perceptual import Weights
 from jaxstyle.errors import JaxstyleError
-from jaxstyle.losses import Content, Gamut, Neighbours, Pixel, SelfSimilarity
+from jaxstyle.losses import Content, Gamut, Neighbours, Palette, Pixel, SelfSimilarity
 from jaxstyle.metrics.distances import distances, layers_to_measure
 from jaxstyle.ops.resize import resize_to
 from jaxstyle.pytrees import replace
@@ -233,9 +233,9 @@ def with_strength(recipe: Recipe, balance: Balance, strength: float) -> Recipe:
     own = {f"terms.{name}.{field}": value * freed
            for name, term in content.items() if isinstance(term, Content)
            for field in ("palette", "structure") if (value := getattr(term, field)) is not None}
-    gamut = {f"terms.{name}.weight": term.weight * freed
-             for name, term in recipe.terms.items() if isinstance(term, Gamut)}
-    return replace(recipe, {**weights, **own, **gamut})
+    colours = {f"terms.{name}.weight": term.weight * freed
+             for name, term in recipe.terms.items() if isinstance(term, Gamut | Palette)}
+    return replace(recipe, {**weights, **own, **colours})
 
 
 def balanced(weights: Weights, references: References, recipe: Recipe, strength: float = 0.5) -> Recipe:

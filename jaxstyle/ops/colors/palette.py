@@ -23,6 +23,14 @@ def oklab(image: Array) -> Array:
     return jnp.matmul(cones, to_lab.T, precision=lax.Precision.HIGHEST)
 
 
+def directions(count: int) -> Array:
+    """Unit vectors spread evenly over half a sphere (a golden spiral), `[3, count]`."""
+    k = jnp.arange(count) + 0.5
+    height, angle = 1 - k / count, jnp.pi * (1 + 5**0.5) * k
+    radius = jnp.sqrt(1 - height**2)
+    return jnp.stack([height, radius * jnp.cos(angle), radius * jnp.sin(angle)])
+
+
 def moments(image: Array) -> tuple[Array, Array]:
     """Mean `[3]` and covariance `[3, 3]` of the colours of `[H, W, 3]`, with 1e-5 on the diagonal."""
     flat = image.reshape(-1, 3)

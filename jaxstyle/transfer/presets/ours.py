@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jaxstyle.backbones.vgg import STYLE_LAYERS
-from jaxstyle.losses import Content, Gamut, Gram, Neighbours, TotalVariation
+from jaxstyle.losses import Content, Gamut, Gram, Neighbours, Palette, TotalVariation
 from jaxstyle.pytrees import replace
 from jaxstyle.solvers import ArmijoLbfgs
 from jaxstyle.transfer.recipe import PIXEL_RANGE, Recipe, Stage, Start
@@ -16,7 +16,8 @@ DEFAULT = Recipe(
                                  patch=3),
         "style": Gram(weight=6.0, normalization="relative"),
         "gamut": Gamut(weight=5.0, reach=2.5),
-        "tv": TotalVariation(weight=1.0),
+        "palette": Palette(weight=30.0),
+        "tv": TotalVariation(weight=1.0, chroma=5.0),
     },
     solver=ArmijoLbfgs(box=PIXEL_RANGE),
     start=Start(noise=0.0),
@@ -29,9 +30,9 @@ the painting, and Gram matrices bring what is larger than that, such as swirls.
 How freely it is painted: `terms.style.weight`, 2 (keeps portraits) … 24 (large texture), or a strength.
 The photo is compared in the painting's colours (`palette`), and where it is flat, as skies are, it counts
 three tenths (`structure`): there Gram matrices paint as they like, while eyes and windows stay. Colours keep
-near those that the painting has (`gamut`). All losses are relative to their targets and the layers are those
-that any VGG has, so it means the same for any size and network. L-BFGS with steps projected into the range of
-pixels.
+near those that the painting has (`gamut`), in its shares (`palette`). Losses are relative to their targets
+or to the range of pixels, and the layers are those that any VGG has, so it means the same for any size and
+network. L-BFGS with steps projected into the range of pixels.
 """
 
 QUICK = replace(DEFAULT, {"stages": (Stage(size=128, steps=40), Stage(size=256, steps=30),
