@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tyro
+from tyro.conf import Positional
 
 from jaxstyle.images.files import save
 from jaxstyle.video.flo import write_flo
@@ -114,7 +115,7 @@ def flow(time: int, other: int, height: int = HEIGHT, width: int = WIDTH) -> tup
     return (moved - places).astype(np.float32), seen
 
 
-def frames(folder: Path, frames: int = 48, height: int = HEIGHT, width: int = WIDTH) -> None:
+def frames(folder: Positional[Path], frames: int = 48, height: int = HEIGHT, width: int = WIDTH) -> None:
     """Pictures 0001.png … and the true flow between neighbours, as .flo files in DIR/flow."""
     (folder / "flow").mkdir(parents=True, exist_ok=True)
     for time in range(frames):
@@ -125,7 +126,7 @@ def frames(folder: Path, frames: int = 48, height: int = HEIGHT, width: int = WI
                 write_flo(path, flow(*pair, height, width)[0])
 
 
-def sound(path: Path, seconds: float = 10, height: int = HEIGHT, width: int = WIDTH) -> None:
+def sound(path: Positional[Path], seconds: float = 10, height: int = HEIGHT, width: int = WIDTH) -> None:
     """A video of 24 frames per second (H.264) with sound (AAC): a tone that climbs every second."""
     import av
 
