@@ -10,6 +10,8 @@ from jaxstyle.backbones import VGG
 from jaxstyle.backbones.perceptual import random_weights
 from jaxstyle.errors import JaxstyleError
 from jaxstyle.images.maps import labels_of
+from jaxstyle.pytrees import replace
+from jaxstyle.runs.maps import UNDRAWN, for_automatic_maps
 from jaxstyle.transfer.automatic_maps import (
     automatic_maps,
     blurred,
@@ -21,6 +23,7 @@ from jaxstyle.transfer.automatic_maps import (
     preview,
     shared_labels,
 )
+from jaxstyle.transfer.presets import PATCHES
 
 DEEP = VGG(blocks=((4,), (4,), (8,), (8, 8), (8,)), border="reflect")
 
@@ -104,3 +107,10 @@ def test_impossible_wishes_are_refused():
     weights = random_weights(seed=2, network=DEEP)
     with pytest.raises(JaxstyleError, match="at least 2 labels, not 1"):
         automatic_maps(weights, [picture(0)], count=1)
+
+
+def test_patches_trust_automatic_maps_less_than_drawn_ones():
+    recipe = replace(PATCHES, {"terms.style.gamma": 2.0})
+    given = for_automatic_maps(recipe)
+    assert given.terms["style"].gamma == pytest.approx(2 * UNDRAWN) and given.terms["style"].anchor_with_maps
+    assert replace(given, {"terms.style.gamma": 2.0, "terms.style.anchor_with_maps": False}) == recipe

@@ -16,6 +16,9 @@ from jaxstyle.runs.manifest import Files
 from jaxstyle.transfer.automatic_maps import automatic_maps, painted
 from jaxstyle.transfer.recipe import Recipe
 
+UNDRAWN = 0.3
+"""How much automatic maps count in matching beside maps that somebody drew."""
+
 
 def uses_maps(recipe: Recipe) -> bool:
     """Whether some term of a recipe looks at semantic maps."""
@@ -23,9 +26,11 @@ def uses_maps(recipe: Recipe) -> bool:
 
 
 def for_automatic_maps(recipe: Recipe) -> Recipe:
-    """The recipe for maps that nobody drew: patches keep their anchor in the photo."""
-    return replace(recipe, {f"terms.{name}.anchor_with_maps": True
-                            for name, term in recipe.terms.items() if isinstance(term, Patches)})
+    """The recipe for maps that nobody drew: patches keep their anchor in the photo, and γ is `UNDRAWN` of
+    what it says, so that a map that is wrong somewhere does not overrule what is to be seen there."""
+    return replace(recipe, {path: value for name, term in recipe.terms.items() if isinstance(term, Patches)
+                            for path, value in ((f"terms.{name}.anchor_with_maps", True),
+                                                (f"terms.{name}.gamma", UNDRAWN * term.gamma))})
 
 
 def with_found_maps(files: Files) -> tuple[Files, tuple[str, ...]]:
