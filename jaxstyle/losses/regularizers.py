@@ -21,7 +21,7 @@ from jaxstyle.references import References
 FORMS = ("squared", "l1", "power")
 REDUCTIONS = ("mean", "sum")
 LEAST_DEVIATION = 0.03
-MOST_COLOURS = 1 << 20
+MOST_COLOURS = 1 << 17
 """Pixels of a picture whose colours are sorted; of a larger one the means of blocks."""
 
 
