@@ -240,9 +240,10 @@ def test_strength_weighs_neighbours_between_photo_and_texture():
     strong = with_strength(DEFAULT, balance, 1.0).terms
     assert strong["style"].weight == pytest.approx(100 * terms["style"].weight)
     assert strong["neighbours"].weight == pytest.approx(10 * terms["neighbours"].weight)
-    assert all(strong[name] == terms[name] for name in ("content", "gamut", "tv"))
+    assert all(strong[name] == terms[name] for name in ("content", "gamut", "palette", "tv"))
     photo = with_strength(DEFAULT, balance, 0.0).terms
-    assert photo["content"].palette == photo["content"].structure == photo["gamut"].weight == 0
+    assert photo["content"].palette == photo["content"].structure == 0
+    assert photo["gamut"].weight == photo["palette"].weight == 0
     assert photo["style"].weight == pytest.approx(0.01 * terms["style"].weight)
 
 

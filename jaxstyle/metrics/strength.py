@@ -233,8 +233,9 @@ def with_strength(recipe: Recipe, balance: Balance, strength: float) -> Recipe:
     own = {f"terms.{name}.{field}": value * freed
            for name, term in content.items() if isinstance(term, Content)
            for field in ("palette", "structure") if (value := getattr(term, field)) is not None}
-    colours = {f"terms.{name}.weight": term.weight * freed
-             for name, term in recipe.terms.items() if isinstance(term, Gamut | Palette)}
+    # Squares of colour differences win against what keeps them unless they fade faster than the rest.
+    colours = {f"terms.{name}.weight": term.weight * freed**3
+               for name, term in recipe.terms.items() if isinstance(term, Gamut | Palette)}
     return replace(recipe, {**weights, **own, **colours})
 
 
