@@ -4,7 +4,8 @@ Source: Johnson, Alahi & Fei-Fei 2016, figure 5 (50 to 100 L-BFGS steps).
 Question: what is the network's output worth in steps, and what do both cost in time?
 Command: python experiments/fast_vs_optimised.py --model MODEL --style PAINTING --photos DIR -o runs/fast-vs
 Cost: one search of 200 steps for each photo.
-Look for: the network's loss lies at that of 50 steps or more, in a thousandth of the time.
+Look for: the network's loss lies at that of 50 steps or more, in a thousandth of the time; `samples.png` has
+each photo, the network's picture of it, and the optimised one.
 """
 
 import dataclasses
@@ -21,7 +22,18 @@ from fast_runner import with_demo
 from runner import drawing
 from tyro.conf import arg
 
-from jaxstyle import JaxstyleError, Recipe, References, Stage, Start, load, load_weights, resize, stylize_iter
+from jaxstyle import (
+    JaxstyleError,
+    Recipe,
+    References,
+    Stage,
+    Start,
+    load,
+    load_weights,
+    resize,
+    save,
+    stylize_iter,
+)
 from jaxstyle.fast.apply import Look, pictures, prepared, restyled
 from jaxstyle.fast.model import read_model
 from jaxstyle.fast.shelf import find_model
@@ -61,8 +73,9 @@ def chosen(options: Options) -> Options:
     return with_demo(options, lambda: drawing("draw_mosaic")["paint"](512, 3))
 
 
-def compared(options: Options) -> list[dict]:
-    """For each photo the network's loss, that of every 10 L-BFGS steps, equivalent steps, and seconds."""
+def compared(options: Options) -> tuple[list[dict], list[np.ndarray]]:
+    """For each photo the network's loss, that of every 10 L-BFGS steps, equivalent steps, and seconds; and
+    photo, network's picture and optimised one beside each other."""
     weights = load_weights(options.weights or best_available()).with_network(pooling="average")
     model = prepared(read_model(find_model(options.model)))
     look = Look(blend={options.name or options.style.stem: 1.0}, regions={})
@@ -71,7 +84,7 @@ def compared(options: Options) -> list[dict]:
              "style": dataclasses.replace(RELATIVE["style"], weight=options.style_weight)}
     painting = np.asarray(resize(load(options.style), options.style_size))
     loss = jax.jit(lambda weights, aims, image: objective(weights, terms, aims, image)[0])
-    rows = []
+    rows, strips = [], []
     for path in pictures([str(options.photos)])[:options.count]:
         photo = load(path)
         side = min(photo.shape[:2])
@@ -86,22 +99,26 @@ def compared(options: Options) -> list[dict]:
         recipe = Recipe(terms=terms, solver=ArmijoLbfgs(), start=Start(noise=0.0), pooling="average",
                         stages=(Stage(size=None, steps=options.steps),))
         began = time.perf_counter()
-        curve = {at.step: at.loss["total"] for at in stylize_iter(weights, references, recipe, every=10)}
+        curve = {}
+        for at in stylize_iter(weights, references, recipe, every=10):
+            curve[at.step] = at.loss["total"]
         slow = time.perf_counter() - began
         beaten = [step for step, value in curve.items() if value > reached]
         rows.append({"photo": path.name, "network": reached, "curve": curve, "steps": max(beaten, default=0),
                      "seconds network": fast, "seconds optimised": slow})
+        strips.append(np.concatenate([photo, np.asarray(image), np.clip(np.asarray(at.image), 0, 1)], 1))
         print(f"{path.name}: {reached:.4g}, worth {rows[-1]['steps']} steps; "
               f"{fast:.3f} s against {slow:.1f} s")
-    return rows
+    return rows, strips
 
 
 if __name__ == "__main__":
     asked = tyro.cli(Options, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,))
     try:
-        found = compared(chosen(asked))
+        found, pictured = compared(chosen(asked))
         asked.output.mkdir(parents=True, exist_ok=True)
         (asked.output / "results.json").write_text(json.dumps(found, indent=1))
+        save(asked.output / "samples.png", np.concatenate(pictured))
     except JaxstyleError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None

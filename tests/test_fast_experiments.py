@@ -58,6 +58,24 @@ def test_experiment(name, tmp_path, monkeypatch, compiled_programs, capsys):
     assert (tmp_path / "out" / "samples.png").is_file()
 
 
+def test_a_network_is_compared_with_steps(tmp_path, monkeypatch, compiled_programs):
+    write_weights(tmp_path / "tiny.safetensors", random_weights(network=DEEP), "vgg19")
+    save(tmp_path / "wave.png", picture(50))
+    monkeypatch.setenv("JAXSTYLE_CACHE", str(compiled_programs))
+    monkeypatch.syspath_prepend(str(HOME))
+    monkeypatch.setattr(sys, "argv", [
+        "fast_vs_optimised", "--style", str(tmp_path / "wave.png"), "--size", "32", "--style-size", "32",
+        "--photos", str(write_photos(tmp_path / "photos", 2)), "-o", str(tmp_path / "out"),
+        "--weights", str(tmp_path / "tiny.safetensors"), "--steps", "3"])
+    with fast_to_compile():
+        runpy.run_path(str(HOME / "fast_vs_optimised.py"), run_name="__main__")
+    rows = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [row["photo"] for row in rows] == ["0.png", "1.png"]
+    assert all(np.isfinite(row["network"]) and row["curve"]["3"] < row["curve"]["0"] for row in rows)
+    with Image.open(tmp_path / "out" / "samples.png") as image:
+        assert image.size == (96, 64)
+
+
 def test_quick_runs_take_the_demos_pictures(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(HOME))
     runner = runpy.run_path(str(HOME / "fast_runner.py"))
