@@ -92,7 +92,7 @@ def test_as_one_style_changes_what_blends_and_nothing_else():
     changed = {name for name, term in recipe.terms.items() if term != recipes.DEFAULT.terms[name]}
     assert all(recipe.terms[name].blend == (0.25, 0.75) for name in changed)
     kinds = {type(term).__name__ for name, term in recipe.terms.items() if name in changed}
-    assert kinds == {"Neighbours", "Gram"}
+    assert kinds == {"Neighbours", "Gram", "Palette"}
     assert recipe.terms["neighbours"].pooled
 
 
