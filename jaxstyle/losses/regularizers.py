@@ -102,7 +102,8 @@ def quantiles(values: Sequence[Array], shares: Sequence[Any], count: int) -> Arr
         upto = jnp.cumsum(weight[order])
         return x[order][jnp.searchsorted(upto, (jnp.arange(count) + 0.5) / count * upto[-1])]
 
-    return jax.vmap(along, in_axes=1, out_axes=1)(jnp.concatenate(values))
+    found: Array = jax.vmap(along, in_axes=1, out_axes=1)(jnp.concatenate(values))
+    return found
 
 
 @pytree

@@ -61,7 +61,8 @@ def box_mean(x: Array, radius: int) -> Array:
     """Mean of `[H, W, C]` over squares of 2·radius + 1 pixels a side, which are cut off at the border."""
     sides, strides = (2 * radius + 1, 2 * radius + 1, 1), (1, 1, 1)
     sums, counts = (lax.reduce_window(y, 0.0, lax.add, sides, strides, "SAME") for y in (x, jnp.ones_like(x)))
-    return sums / counts
+    mean: Array = sums / counts
+    return mean
 
 
 def paint_fast(
