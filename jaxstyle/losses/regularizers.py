@@ -100,7 +100,8 @@ def quantiles(values: Sequence[Array], shares: Sequence[Any], count: int) -> Arr
     def along(x: Array) -> Array:
         order = jnp.argsort(x)
         upto = jnp.cumsum(weight[order])
-        return x[order][jnp.searchsorted(upto, (jnp.arange(count) + 0.5) / count * upto[-1])]
+        chosen: Array = x[order][jnp.searchsorted(upto, (jnp.arange(count) + 0.5) / count * upto[-1])]
+        return chosen
 
     found: Array = jax.vmap(along, in_axes=1, out_axes=1)(jnp.concatenate(values))
     return found
