@@ -100,8 +100,7 @@ def quantiles(values: Sequence[Array], shares: Sequence[Any], count: int) -> Arr
     def along(x: Array) -> Array:
         order = jnp.argsort(x)
         upto = jnp.cumsum(weight[order])
-        chosen: Array = x[order][jnp.searchsorted(upto, (jnp.arange(count) + 0.5) / count * upto[-1])]
-        return chosen
+        return x[order][jnp.searchsorted(upto, (jnp.arange(count) + 0.5) / count * upto[-1])]
 
     found: Array = jax.vmap(along, in_axes=1, out_axes=1)(jnp.concatenate(values))
     return found
@@ -173,8 +172,9 @@ class TotalVariation:
 
     def loss(self, image: Array, features: Features, target: tuple[()]) -> Array:
         """`total_variation` of the image, and of its chroma, without `weight`."""
-        coloured = total_variation(chroma(image), self.form, self.reduction)
-        return total_variation(image, self.form, self.reduction) + self.chroma * coloured
+        coloured = self.chroma * total_variation(chroma(image), self.form, self.reduction)
+        total: Array = total_variation(image, self.form, self.reduction) + coloured
+        return total
 
 
 @pytree
