@@ -20,17 +20,16 @@ LEAST = 32  # pixels of a piece that relu4_1 still has patches of, scaled down, 
 
 
 def lanes(setup: Setup):
-    painting, stage = setup.painting(), setup.recipe(200, PATCHES).stages[-1]
-    steps = setup.recipe(200, PATCHES).total_steps
-    found = []
+    painting, whole = setup.painting(), setup.recipe(200, PATCHES)
+    stage, found = replace(whole.stages[-1], {"steps": whole.total_steps}), []
     for part, copies in ((1.0, {}), (1.5, {}), (2.0, {}), (3.0, {}), (3.0, {"rotations": 1, "scales": 1})):
         height, width = (max(16, round(side / part)) for side in painting.shape[:2])
-        top, left = ((whole - piece) // 2 for whole, piece in zip(painting.shape, (height, width)))
+        top, left = ((side - piece) // 2 for side, piece in zip(painting.shape, (height, width)))
         files = setup.derived(f"part-{part:g}", painting[top : top + height, left : left + width])
         settings = {f"terms__style__{name}": value for name, value in copies.items()}
         # One stage: in a smaller one the smallest piece would have no patch at all.
         recipe = setup.recipe(200, PATCHES, style_scale=max(1 / part, LEAST / stage.size),
-                              stages=(replace(stage, {"steps": steps}),), **settings)
+                              stages=(stage,), **settings)
         labels = {"painting": f"{100 / part:.0f} % of its sides", "copies": "9" if copies else "1"}
         found.append(setup.lane(labels, recipe, files))
     return found

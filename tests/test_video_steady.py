@@ -15,7 +15,8 @@ def noise(height=24, width=30):
 
 
 def window(x, i, j, radius):
-    return x[max(0, i - radius) : i + radius + 1, max(0, j - radius) : j + radius + 1]
+    padded = np.pad(x, ((radius, radius), (radius, radius), (0, 0)), mode="edge")
+    return padded[i : i + 2 * radius + 1, j : j + 2 * radius + 1]
 
 
 def contrast_by_loops(mixed, image):

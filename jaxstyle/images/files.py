@@ -36,7 +36,7 @@ _SAME = 2.5
 def load(path: str | os.PathLike[str]) -> np.ndarray:
     """The picture in a JPEG, PNG, WebP, TIFF or PPM file: float32 [H, W, 3], sRGB in [0, 1].
 
-    8 and 16 bits (16 kept exactly, but for CMYK and colours that a profile moves), grey, palette, CMYK,
+    8 and 16 bits (16 kept exactly, but for PPM, CMYK and colours that a profile moves), grey, palette, CMYK,
     floating-point grey TIFF; the first picture of several. Alpha is composited on white, EXIF
     orientation applied, an embedded ICC profile converted to sRGB (a broken one is ignored with a
     warning). Values of floating-point files outside [0, 1] are clipped with a warning. At most

@@ -7,9 +7,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from jaxstyle.ops.colors.palette import directions, oklab
+from jaxstyle.ops.local_affine import mean_around
 
 DIRECTIONS, QUANTILES = 64, 256
 
@@ -34,9 +35,7 @@ def chroma_noise(image: Any) -> Array:
     """Coloured speckle at the scale of one pixel: root mean square of what the chroma (a, b of OKLab) of a
     pixel has beyond the mean of the 3×3 around it."""
     chroma = oklab(jnp.asarray(image))[..., 1:]
-    padded = jnp.pad(chroma, ((1, 1), (1, 1), (0, 0)), mode="edge")
-    around = lax.reduce_window(padded, 0.0, lax.add, (3, 3, 1), (1, 1, 1), "VALID") / 9
-    return jnp.sqrt(jnp.mean(jnp.square(chroma - around)))
+    return jnp.sqrt(jnp.mean(jnp.square(chroma - mean_around(chroma, 1))))
 
 
 def relative_chroma_noise(image: Any, style: Any) -> Array:

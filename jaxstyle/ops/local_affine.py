@@ -25,6 +25,13 @@ def window_mean(x: Array, size: int) -> Array:
     return mean
 
 
+def mean_around(x: Array, radius: int) -> Array:
+    """Mean of the square of 2·radius + 1 pixels a side around every position of `[H, W, C]`; beyond its rim a
+    picture goes on as it ends."""
+    rims = ((radius, radius), (radius, radius), (0, 0))
+    return window_mean(jnp.pad(x, rims, mode="edge"), 2 * radius + 1)
+
+
 def factorised(guide: Array, epsilon: Any, size: int = 3) -> tuple[Array, ...]:
     """Cholesky factors of Σ_w (I − Ī)(I − Ī)ᵀ + ε for every window of a guide I `[H, W, 3]`.
 

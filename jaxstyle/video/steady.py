@@ -8,8 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 
+from jaxstyle.ops.local_affine import mean_around
 from jaxstyle.ops.warp import warp, warp_cubic
 from jaxstyle.video.flow import consistency, soften
 from jaxstyle.video.optimise import Earlier, to_bytes, to_float
@@ -50,19 +51,12 @@ def with_contrast_of(mixed: Array, image: Array) -> Array:
     the mean of a window, is enlarged until its mean square near by is that of the image (after the
     histogram-preserving blending of Heitz & Neyret 2018, in its simplest form), by `MOST_CONTRAST` at most.
     """
-    low = box_mean(mixed, DETAIL)
-    detail, wanted = mixed - low, image - box_mean(image, DETAIL)
-    here, aim = (box_mean(jnp.square(x).mean(axis=-1, keepdims=True), 2 * DETAIL) for x in (detail, wanted))
+    low = mean_around(mixed, DETAIL)
+    detail, wanted = mixed - low, image - mean_around(image, DETAIL)
+    here, aim = (mean_around(jnp.square(x).mean(axis=-1, keepdims=True), 2 * DETAIL)
+                 for x in (detail, wanted))
     gain = jnp.clip(jnp.sqrt(aim / jnp.maximum(here, 1e-8)), 1, MOST_CONTRAST)
     return jnp.clip(low + gain * detail, 0, 1)
-
-
-def box_mean(x: Array, radius: int) -> Array:
-    """Mean of `[H, W, C]` over squares of 2·radius + 1 pixels a side, which are cut off at the border."""
-    sides, strides = (2 * radius + 1, 2 * radius + 1, 1), (1, 1, 1)
-    sums, counts = (lax.reduce_window(y, 0.0, lax.add, sides, strides, "SAME") for y in (x, jnp.ones_like(x)))
-    mean: Array = sums / counts
-    return mean
 
 
 def paint_fast(
