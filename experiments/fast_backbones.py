@@ -7,34 +7,19 @@ Cost: 1 training for each network of `jaxstyle weights list` that is here.
 Look for: losses relative to their targets cannot be compared between networks; look at the pictures.
 """
 
-import sys
-
 from fast_runner import main
+from runner import layers_of, networks_here
 
 from jaxstyle import replace
 from jaxstyle.losses import Content, Gram, TotalVariation
-from jaxstyle.weights.registry import registry
-from jaxstyle.weights.store import available, load_weights
-
-LAYERS = {  # module: (content, style)
-    "VGG": ("relu4_2", ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")),
-    "AlexNet": ("relu4", ("relu1", "relu2", "relu3", "relu4", "relu5")),
-    "SqueezeNet": ("fire6/concat", ("relu1", "fire3/concat", "fire5/concat", "fire7/concat", "fire9/concat")),
-    "ResNet50": ("layer3_2/output", ("relu1", *(f"layer{i}_0/output" for i in range(1, 5)))),
-    "GoogLeNet": ("inception_4b/output", ("conv1/relu_7x7", "conv2/relu_3x3", "inception_3b/output",
-                                          "inception_4c/output", "inception_5a/output")),
-}
 
 
 def variants(base):
     found = {}
-    for name in registry().keys() - available().keys():
-        print(f"not here: {name} (jaxstyle weights fetch {name})", file=sys.stderr)
-    for name in available():
-        kind = type(load_weights(name).network).__name__
-        if name == "random" or kind not in LAYERS:
+    for name in networks_here():
+        if name == "random":
             continue
-        content, style = LAYERS[kind]
+        content, style = layers_of(name)
         terms = {"content": Content(layers=(content,), normalization="relative"),
                  "style": Gram(weight=6.0, layers=style, normalization="relative"), "tv": TotalVariation()}
         found[name] = replace(base, {"terms": terms, "pooling": None}), name

@@ -13,31 +13,16 @@ Distances of all lanes are measured by one network, the best VGG that is here (-
 lane of that very network is at an advantage.
 """
 
-import sys
+from runner import Setup, layers_of, networks_here, run
 
-from runner import Setup, run
-
-from jaxstyle.backbones.vgg import STYLE_LAYERS
 from jaxstyle.losses import Content, Gram
-from jaxstyle.weights.registry import registry
-from jaxstyle.weights.store import available, best_available, load_weights
-
-LAYERS = {  # module: (content, style)
-    "VGG": ("relu4_2", STYLE_LAYERS),
-    "AlexNet": ("relu4", ("relu1", "relu2", "relu3", "relu4", "relu5")),
-    "SqueezeNet": ("fire6/concat", ("relu1", "fire3/concat", "fire5/concat", "fire7/concat", "fire9/concat")),
-    "ResNet50": ("layer3_2/output", ("relu1", *(f"layer{i}_0/output" for i in range(1, 5)))),
-    "GoogLeNet": ("inception_4b/output", ("conv1/relu_7x7", "conv2/relu_3x3", "inception_3b/output",
-                                          "inception_4c/output", "inception_5a/output")),
-}
+from jaxstyle.weights.store import best_available
 
 
 def lanes(setup: Setup):
-    for name in registry().keys() - available().keys() if not setup.weights else ():
-        print(f"not here: {name} (jaxstyle weights fetch {name})", file=sys.stderr)
     found = []
-    for name in [setup.weights] if setup.weights else available():
-        content, style = LAYERS[type(load_weights(name).network).__name__]
+    for name in [setup.weights] if setup.weights else networks_here():
+        content, style = layers_of(name)
         for losses, beta, kind in (("absolute", 1e3, "paper"), ("relative", 100.0, "relative")):
             terms = {"content": Content(layers=(content,), normalization=kind),
                      "style": Gram(weight=beta, layers=style, normalization=kind)}

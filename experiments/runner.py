@@ -23,6 +23,7 @@ from PIL import Image, ImageDraw
 from tyro.conf import arg
 
 from jaxstyle import JaxstyleError, load, recipes, replace, save
+from jaxstyle.backbones.vgg import STYLE_LAYERS
 from jaxstyle.report.page import write_report
 from jaxstyle.runs.manifest import Files
 from jaxstyle.sweeps.batches import Options, Progress
@@ -32,7 +33,8 @@ from jaxstyle.sweeps.runner import run_sweep
 from jaxstyle.transfer.platform import use_compilation_cache, use_host_devices
 from jaxstyle.transfer.presets.translation import translated
 from jaxstyle.transfer.recipe import Recipe
-from jaxstyle.weights.store import best_available, load_weights
+from jaxstyle.weights.registry import registry
+from jaxstyle.weights.store import available, best_available, load_weights
 
 SIZE, QUICK_SIZE, QUICK_STEPS, QUICK_NOISE = 256, 96, 60, 0.3
 LOG_SECONDS = 10.0
@@ -40,6 +42,15 @@ LOG_SECONDS = 10.0
 SITTER = ((0, 1), (0.04, 0.78), (0.1, 0.66), (0.25, 0.59), (0.38, 0.53), (0.33, 0.45), (0.3, 0.34),
           (0.27, 0.24), (0.28, 0.13), (0.42, 0.03), (0.6, 0.05), (0.72, 0.14), (0.73, 0.3), (0.7, 0.42),
           (0.64, 0.5), (0.68, 0.55), (0.88, 0.63), (0.98, 0.7), (1, 1))
+
+EXTRACTORS = {  # network: layers of content and of style
+    "VGG": ("relu4_2", STYLE_LAYERS),
+    "AlexNet": ("relu4", ("relu1", "relu2", "relu3", "relu4", "relu5")),
+    "SqueezeNet": ("fire6/concat", ("relu1", "fire3/concat", "fire5/concat", "fire7/concat", "fire9/concat")),
+    "ResNet50": ("layer3_2/output", ("relu1", *(f"layer{i}_0/output" for i in range(1, 5)))),
+    "GoogLeNet": ("inception_4b/output", ("conv1/relu_7x7", "conv2/relu_3x3", "inception_3b/output",
+                                          "inception_4c/output", "inception_5a/output")),
+}
 
 
 @dataclass(frozen=True)
@@ -146,6 +157,18 @@ def main(about: str | None, lanes: Callable[[Setup], Sequence[Lane]],
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return 130
     return 0
+
+
+def networks_here() -> list[str]:
+    """The networks that are here; those that are not are named, with how to get them."""
+    for name in sorted(registry().keys() - available().keys()):
+        print(f"not here: {name} (jaxstyle weights fetch {name})", file=sys.stderr)
+    return list(available())
+
+
+def layers_of(name: str) -> tuple[str, tuple[str, ...]]:
+    """The layers of a network at which experiments compare content and style."""
+    return EXTRACTORS[type(load_weights(name).network).__name__]
 
 
 def follow(sweep: Iterable[Progress]) -> None:
